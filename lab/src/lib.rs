@@ -1,0 +1,36 @@
+//! The lab: an endpoint on loopback that speaks the query protocol of AWS Elastic Load Balancing v2.
+//!
+//! It has the control plane only: load balancers, target groups, listeners, rules and tags, set up and changed with AWS's own
+//! clients, and refused as AWS refuses. It keeps a journal of every write and can be told to misbehave. No AWS account is
+//! needed, and no request leaves the machine.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use lab::{Fault, Lab, LabConfig};
+//!
+//! let lab = Lab::start(LabConfig::default()).await?;
+//! let shop = lab::scenario::two_listeners(&lab)?;
+//! lab.faults().add(Fault::throttling("ModifyRule").times(2))?;
+//! // … drive something that uses lab.endpoint() as its ELBv2 endpoint …
+//! let shifts = lab.journal().into_iter().filter(|entry| entry.change(&shop.http_rule).is_some());
+//! # drop(shifts);
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod faults;
+mod journal;
+mod model;
+mod operations;
+mod query;
+pub mod scenario;
+mod server;
+mod state;
+mod validate;
+mod xml;
+
+pub use error::ApiError;
+pub use faults::{Effect, Fault, InvalidFault};
+pub use journal::{CallCount, Change, ChangeKind, JournalEntry, JournalReport, Outcome, Weights};
+pub use server::{FaultSwitch, JournalTail, Lab, LabConfig, StartError};

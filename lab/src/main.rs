@@ -1,0 +1,102 @@
+//! The lab as a command.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use lab::{Lab, LabConfig, scenario};
+
+mod demo;
+
+/// A proving ground for weight shifts on an Application Load Balancer. It needs no AWS account and stays on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the API of Elastic Load Balancing v2 on a loopback address until it is interrupted.
+    ///
+    /// AWS's CLI, boto3 and SDKs can create load balancers, target groups, listeners and rules in it and shift weights; it
+    /// refuses what AWS refuses. Every write is printed as one line. State is in memory only.
+    ///
+    /// Beside the API, as JSON: GET /lab/journal shows every write and how often each operation was called;
+    /// GET, POST and DELETE /lab/faults show, add and clear faults, for example
+    ///
+    ///   curl -d '{"operation": "ModifyRule", "times": 2, "effect": {"error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}}' -H 'content-type: application/json' http://127.0.0.1:PORT/lab/faults
+    ///
+    /// Other effects: {"delay_before": {"ms": 500}}, {"delay_after": {"ms": 500}}, "cut_after_effect", "stale_reads".
+    /// Without "times" a fault stays until it is cleared; the operation "*" stands for all.
+    #[command(verbatim_doc_comment)]
+    Serve(Serve),
+    /// Shifts the weights of a load balancer in memory through the real plugin, asked by Argo's own client code.
+    Demo(demo::Demo),
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// Where to listen. Only loopback addresses are accepted; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Begins with an example: a load balancer `shop` with two listeners, a stable and a canary target group.
+    #[arg(long)]
+    seed_example: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: Serve) -> anyhow::Result<()> {
+    let config = LabConfig { listen: arguments.listen, ..LabConfig::default() };
+    let region = config.region.clone();
+    let lab = Lab::start(config).await?;
+    let mut writes = lab.follow();
+    welcome(lab.endpoint(), &region);
+    if arguments.seed_example {
+        scenario::two_listeners(&lab).context("cannot set up the example")?;
+    }
+    loop {
+        tokio::select! {
+            entry = writes.next() => say(&entry.to_string()),
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.context("cannot wait for an interrupt")?;
+                lab.shutdown().await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn welcome(endpoint: &str, region: &str) {
+    say(&format!("The lab serves Elastic Load Balancing v2 on {endpoint}. To use it, set in your shell:"));
+    say(&format!("  export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2={endpoint}"));
+    say(&format!("  export AWS_DEFAULT_REGION={region} AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab"));
+    say("and for example: aws elbv2 describe-target-groups");
+    say(&format!("Journal: {endpoint}/lab/journal   Faults: {endpoint}/lab/faults   Stop: Ctrl-C"));
+}
+
+#[expect(clippy::print_stdout, reason = "the lab is a command for people; its output is what it is for")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "the reason for the exit code goes to the terminal")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("lab: {error:#}");
+}

@@ -1,0 +1,209 @@
+//! CreateLoadBalancer, DescribeLoadBalancers, DeleteLoadBalancer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+use crate::model::arn::Kind;
+use crate::model::shapes::Tag;
+use crate::model::{Account, AvailabilityZone, LoadBalancer, LoadBalancerState, Tags, well_formed};
+use crate::operations::pages::page;
+use crate::operations::{Nothing, Read, Write, Written};
+use crate::validate;
+
+/// The VPC that all load balancers of the lab are in. AWS takes it from the subnets, which the lab does not keep.
+pub(crate) const VPC: &str = "vpc-0a1b2c3d4e5f60718";
+/// Of the region us-east-1; the lab has no DNS.
+const HOSTED_ZONE: &str = "Z35SXDOTRQ7X7K";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct CreateLoadBalancer {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) subnets: Vec<String>,
+    #[serde(default)]
+    pub(crate) subnet_mappings: Vec<SubnetMapping>,
+    #[serde(default)]
+    pub(crate) security_groups: Vec<String>,
+    pub(crate) scheme: Option<String>,
+    #[serde(default)]
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) r#type: Option<String>,
+    pub(crate) ip_address_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct SubnetMapping {
+    subnet_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct DescribeLoadBalancers {
+    #[serde(default)]
+    load_balancer_arns: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    marker: Option<String>,
+    page_size: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct DeleteLoadBalancer {
+    load_balancer_arn: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LoadBalancers {
+    pub(crate) load_balancers: Vec<LoadBalancer>,
+    next_marker: Option<String>,
+}
+
+impl Write for CreateLoadBalancer {
+    type Output = LoadBalancers;
+
+    fn write(self, account: &mut Account) -> Result<Written<LoadBalancers>, ApiError> {
+        validate::name("load balancer", &self.name)?;
+        if self.name.starts_with("internal-") {
+            return Err(ApiError::validation("A load balancer name cannot begin with 'internal-'"));
+        }
+        match self.r#type.as_deref().unwrap_or("application") {
+            "application" => {}
+            other => {
+                return Err(ApiError::not_modelled(format_args!(
+                    "load balancers of type '{other}', only 'application'"
+                )));
+            }
+        }
+        let scheme = one_of("Scheme", self.scheme, &["internet-facing", "internal"])?;
+        let ip_address_type =
+            one_of("IpAddressType", self.ip_address_type, &["ipv4", "dualstack", "dualstack-without-public-ipv4"])?;
+        let wanted = LoadBalancer {
+            arn: String::new(),
+            dns_name: String::new(),
+            canonical_hosted_zone_id: HOSTED_ZONE.to_owned(),
+            created_time: account.now,
+            name: self.name,
+            scheme,
+            vpc_id: VPC.to_owned(),
+            state: LoadBalancerState { code: "provisioning" },
+            r#type: "application".to_owned(),
+            availability_zones: zones(&account.home.region, self.subnets, self.subnet_mappings)?,
+            security_groups: self.security_groups,
+            ip_address_type,
+            tags: validate::tags(&Tags::new(), &self.tags)?,
+        };
+        if let Some(existing) = account.load_balancers.iter().find(|existing| existing.name == wanted.name) {
+            return if same_settings(existing, &wanted) {
+                Ok(Written::new(one(existing.clone()), [existing.arn.clone()]))
+            } else {
+                Err(ApiError::new(
+                    "DuplicateLoadBalancerName",
+                    format!("A load balancer with the name '{}' exists, but with different settings", wanted.name),
+                ))
+            };
+        }
+        let id = account.ids.next();
+        let prefix = if wanted.scheme == "internal" { "internal-" } else { "" };
+        let created = LoadBalancer {
+            arn: account.home.load_balancer(&wanted.name, &id),
+            dns_name: format!("{prefix}{}-{id}.{}.elb.amazonaws.com", wanted.name, account.home.region),
+            ..wanted
+        };
+        account.load_balancers.push(LoadBalancer { state: LoadBalancerState { code: "active" }, ..created.clone() });
+        let touched = [created.arn.clone()];
+        Ok(Written::new(one(created), touched))
+    }
+}
+
+impl Read for DescribeLoadBalancers {
+    type Output = LoadBalancers;
+
+    fn read(self, account: &Account) -> Result<LoadBalancers, ApiError> {
+        let found = match (self.load_balancer_arns.as_slice(), self.names.as_slice()) {
+            ([], []) => account.load_balancers.clone(),
+            (arns, []) => arns.iter().map(|arn| account.load_balancer(arn).cloned()).collect::<Result<_, _>>()?,
+            ([], names) => names.iter().map(|name| by_name(account, name).cloned()).collect::<Result<_, _>>()?,
+            _ => return Err(ApiError::validation("Load balancer ARNs and names cannot both be specified")),
+        };
+        let (load_balancers, next_marker) =
+            page(found, self.page_size, self.marker.as_deref(), account.limits.page_size)?;
+        Ok(LoadBalancers { load_balancers, next_marker })
+    }
+}
+
+impl Write for DeleteLoadBalancer {
+    type Output = Nothing;
+
+    /// Listeners and rules go with it. "If the load balancer does not exist or has already been deleted, the call succeeds."
+    fn write(self, account: &mut Account) -> Result<Written<Nothing>, ApiError> {
+        well_formed(&self.load_balancer_arn, Kind::LoadBalancer)?;
+        let mut touched = Vec::new();
+        let listeners: Vec<String> = account
+            .listeners
+            .iter()
+            .filter(|listener| listener.load_balancer_arn == self.load_balancer_arn)
+            .map(|listener| listener.arn.clone())
+            .collect();
+        for listener in listeners {
+            touched.extend(account.remove_listener(&listener));
+        }
+        account.load_balancers.retain(|load_balancer| load_balancer.arn != self.load_balancer_arn);
+        touched.push(self.load_balancer_arn);
+        Ok(Written::new(Nothing {}, touched))
+    }
+}
+
+fn one(load_balancer: LoadBalancer) -> LoadBalancers {
+    LoadBalancers { load_balancers: vec![load_balancer], next_marker: None }
+}
+
+fn by_name<'a>(account: &'a Account, name: &str) -> Result<&'a LoadBalancer, ApiError> {
+    account
+        .load_balancers
+        .iter()
+        .find(|load_balancer| load_balancer.name == name)
+        .ok_or_else(|| ApiError::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")))
+}
+
+/// The first value is AWS's default.
+fn one_of(what: &str, given: Option<String>, values: &[&str]) -> Result<String, ApiError> {
+    match given {
+        None => Ok(values.first().copied().unwrap_or_default().to_owned()),
+        Some(given) if values.contains(&given.as_str()) => Ok(given),
+        Some(given) => Err(ApiError::validation(format!("{what} '{given}' is not one of {}", values.join(", ")))),
+    }
+}
+
+/// Each subnet is taken to be in an Availability Zone of its own: a, b, c and so on. An Application Load Balancer needs two.
+fn zones(region: &str, subnets: Vec<String>, mappings: Vec<SubnetMapping>) -> Result<Vec<AvailabilityZone>, ApiError> {
+    if subnets.is_empty() == mappings.is_empty() {
+        return Err(ApiError::validation("Either subnets or subnet mappings must be specified, not both"));
+    }
+    let ids: Vec<String> = subnets.into_iter().chain(mappings.into_iter().map(|mapping| mapping.subnet_id)).collect();
+    if let Some(bad) = ids.iter().find(|id| !id.starts_with("subnet-")) {
+        return Err(ApiError::validation(format!("The subnet ID '{bad}' is not valid")));
+    }
+    if ids.len() < 2 {
+        return Err(ApiError::validation("At least two subnets in two different Availability Zones must be specified"));
+    }
+    if ids.len() > 6 {
+        return Err(ApiError::not_modelled("regions with more than six Availability Zones"));
+    }
+    Ok(ids
+        .into_iter()
+        .zip('a'..='f')
+        .map(|(subnet_id, letter)| AvailabilityZone { zone_name: format!("{region}{letter}"), subnet_id })
+        .collect())
+}
+
+fn same_settings(existing: &LoadBalancer, wanted: &LoadBalancer) -> bool {
+    existing.scheme == wanted.scheme
+        && existing.availability_zones == wanted.availability_zones
+        && existing.security_groups == wanted.security_groups
+        && existing.ip_address_type == wanted.ip_address_type
+        && existing.tags == wanted.tags
+}

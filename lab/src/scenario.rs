@@ -1,0 +1,179 @@
+//! Ready-made set-ups for tests and the demo, made by the same operations that AWS's clients call.
+
+use serde::Serialize;
+
+use crate::error::ApiError;
+use crate::model::shapes::{
+    Action, ActionType, Condition, FixedResponseConfig, ForwardConfig, OidcConfig, PatternConfig, Rewrite,
+    RewriteConfig, Tag, TargetGroupTuple, Transform, TransformType,
+};
+use crate::model::{Certificate, ListenerProtocol};
+use crate::operations::{CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, VPC};
+use crate::server::Lab;
+
+/// ARNs of the scenario [`two_listeners`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TwoListeners {
+    /// The load balancer `shop`.
+    pub load_balancer: String,
+    /// Target group `shop-stable`.
+    pub stable: String,
+    /// Target group `shop-canary`.
+    pub canary: String,
+    /// Target group `legacy`, which belongs to someone else.
+    pub foreign: String,
+    /// HTTP on port 80.
+    pub http_listener: String,
+    /// HTTPS on port 443.
+    pub https_listener: String,
+    /// On the HTTP listener: host `shop.example.com`; stable 100, canary 0.
+    pub http_rule: String,
+    /// On the HTTPS listener: the same host and path `/*`; OIDC first, then stable 100, canary 0, foreign 50; with a URL rewrite.
+    pub https_rule: String,
+}
+
+/// A shop behind one load balancer: one rule on each of two listeners, all weight on stable.
+///
+/// Both default actions answer 404. Fails if the lab already has something of these names with other settings.
+pub fn two_listeners(lab: &Lab) -> Result<TwoListeners, ApiError> {
+    let load_balancer = load_balancer(lab, "shop")?;
+    let stable = target_group(lab, "shop-stable")?;
+    let canary = target_group(lab, "shop-canary")?;
+    let foreign = target_group(lab, "legacy")?;
+    let http_listener = listener(lab, &load_balancer, ListenerProtocol::Http, 80)?;
+    let https_listener = listener(lab, &load_balancer, ListenerProtocol::Https, 443)?;
+    let http_rule = rule(
+        lab,
+        CreateRule {
+            listener_arn: http_listener.clone(),
+            priority: 10,
+            conditions: vec![host("shop.example.com")],
+            actions: vec![forward(1, &[(&stable, 100), (&canary, 0)])],
+            ..CreateRule::default()
+        },
+    )?;
+    let https_rule = rule(
+        lab,
+        CreateRule {
+            listener_arn: https_listener.clone(),
+            priority: 10,
+            conditions: vec![host("shop.example.com"), path("/*")],
+            actions: vec![oidc(1), forward(2, &[(&stable, 100), (&canary, 0), (&foreign, 50)])],
+            transforms: vec![url_rewrite("^/shop/(.*)$", "/$1")],
+            tags: vec![Tag { key: "team".to_owned(), value: "shop".to_owned() }],
+        },
+    )?;
+    Ok(TwoListeners { load_balancer, stable, canary, foreign, http_listener, https_listener, http_rule, https_rule })
+}
+
+fn load_balancer(lab: &Lab, name: &str) -> Result<String, ApiError> {
+    let input = CreateLoadBalancer {
+        name: name.to_owned(),
+        subnets: vec!["subnet-0000000000000000a".to_owned(), "subnet-0000000000000000b".to_owned()],
+        ..CreateLoadBalancer::default()
+    };
+    let made = lab.write("CreateLoadBalancer", name, input)?.load_balancers;
+    only(made.into_iter().map(|made| made.arn))
+}
+
+fn target_group(lab: &Lab, name: &str) -> Result<String, ApiError> {
+    let input = CreateTargetGroup {
+        name: name.to_owned(),
+        protocol: Some("HTTP".to_owned()),
+        port: Some(8080),
+        vpc_id: Some(VPC.to_owned()),
+        target_type: Some("ip".to_owned()),
+        ..CreateTargetGroup::default()
+    };
+    let made = lab.write("CreateTargetGroup", name, input)?.target_groups;
+    only(made.into_iter().map(|made| made.arn))
+}
+
+fn listener(lab: &Lab, load_balancer: &str, protocol: ListenerProtocol, port: u16) -> Result<String, ApiError> {
+    let certificate_arn =
+        "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000001".to_owned();
+    let input = CreateListener {
+        load_balancer_arn: load_balancer.to_owned(),
+        protocol: Some(protocol),
+        port: Some(port),
+        certificates: match protocol {
+            ListenerProtocol::Http => Vec::new(),
+            ListenerProtocol::Https => vec![Certificate { certificate_arn }],
+        },
+        default_actions: vec![not_found()],
+        ..CreateListener::default()
+    };
+    let made = lab.write("CreateListener", load_balancer, input)?.listeners;
+    only(made.into_iter().map(|made| made.arn))
+}
+
+fn rule(lab: &Lab, input: CreateRule) -> Result<String, ApiError> {
+    let listener = input.listener_arn.clone();
+    let made = lab.write("CreateRule", &listener, input)?.rules;
+    only(made.into_iter().map(|made| made.arn))
+}
+
+/// A create operation answers with exactly the one resource that it made.
+fn only(mut arns: impl Iterator<Item = String>) -> Result<String, ApiError> {
+    arns.next().ok_or_else(|| ApiError::validation("nothing was made"))
+}
+
+fn forward(order: u16, groups: &[(&str, u16)]) -> Action {
+    let target_groups = groups
+        .iter()
+        .map(|(arn, weight)| TargetGroupTuple { target_group_arn: (*arn).to_owned(), weight: Some(*weight) })
+        .collect();
+    Action {
+        r#type: ActionType::Forward,
+        order: Some(order),
+        forward_config: Some(ForwardConfig { target_groups, target_group_stickiness_config: None }),
+        ..Action::default()
+    }
+}
+
+fn oidc(order: u16) -> Action {
+    let idp = "https://login.example.com";
+    let config = OidcConfig {
+        issuer: idp.to_owned(),
+        authorization_endpoint: format!("{idp}/authorize"),
+        token_endpoint: format!("{idp}/token"),
+        user_info_endpoint: format!("{idp}/userinfo"),
+        client_id: "shop".to_owned(),
+        client_secret: Some("not a real secret".to_owned()),
+        ..OidcConfig::default()
+    };
+    Action {
+        r#type: ActionType::AuthenticateOidc,
+        order: Some(order),
+        authenticate_oidc_config: Some(config),
+        ..Action::default()
+    }
+}
+
+fn not_found() -> Action {
+    let config = FixedResponseConfig {
+        status_code: "404".to_owned(),
+        content_type: Some("text/plain".to_owned()),
+        message_body: Some("no such shop".to_owned()),
+    };
+    Action { r#type: ActionType::FixedResponse, fixed_response_config: Some(config), ..Action::default() }
+}
+
+fn host(name: &str) -> Condition {
+    let config = PatternConfig { values: Some(vec![name.to_owned()]), regex_values: None };
+    Condition { field: "host-header".to_owned(), host_header_config: Some(config), ..Condition::default() }
+}
+
+fn path(pattern: &str) -> Condition {
+    let config = PatternConfig { values: Some(vec![pattern.to_owned()]), regex_values: None };
+    Condition { field: "path-pattern".to_owned(), path_pattern_config: Some(config), ..Condition::default() }
+}
+
+fn url_rewrite(regex: &str, replace: &str) -> Transform {
+    let rewrites = vec![Rewrite { regex: regex.to_owned(), replace: replace.to_owned() }];
+    Transform {
+        r#type: TransformType::UrlRewrite,
+        host_header_rewrite_config: None,
+        url_rewrite_config: Some(RewriteConfig { rewrites }),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a load balancer's API said, in words for the person who has to act.
+
+use std::error::Error as StdError;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+
+/// A call that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} of {subject} failed: {cause}{advice}")]
+pub struct Error {
+    operation: &'static str,
+    subject: String,
+    kind: ErrorKind,
+    cause: String,
+    advice: &'static str,
+}
+
+/// What to do about a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It may go away by itself: throttling, a fault of AWS, a lost connection. Worth trying again soon.
+    Transient,
+    /// Somebody must give us rights or credentials. Trying again soon does not help.
+    Access,
+    /// The rule, target group or listener does not exist.
+    Missing,
+    /// AWS, or we on its behalf, refused what was asked. Trying again does not help.
+    Refused,
+}
+
+impl Error {
+    /// A refusal of our own, before anything was sent.
+    pub(super) fn refused(operation: &'static str, subject: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { operation, subject: subject.into(), kind: ErrorKind::Refused, cause: cause.into(), advice: "" }
+    }
+
+    /// The error of an SDK call, sorted.
+    pub(super) fn of<E, R>(operation: &'static str, subject: impl Into<String>, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        R: std::fmt::Debug,
+    {
+        let (kind, cause) = match error {
+            SdkError::ServiceError(service) => {
+                let answer = service.err();
+                let code = answer.code().unwrap_or("an error without a code");
+                let text = answer.message().map_or_else(String::new, |message| format!(": {message}"));
+                (kind_of(code), format!("AWS answered {code}{text}"))
+            }
+            SdkError::TimeoutError(_) => (ErrorKind::Transient, "AWS did not answer in time".to_owned()),
+            SdkError::ResponseError(_) => {
+                (ErrorKind::Transient, format!("AWS's answer was not readable{}", causes(error)))
+            }
+            _ if lacks_credentials(error) => (ErrorKind::Access, format!("no usable AWS credentials{}", causes(error))),
+            _ => (ErrorKind::Transient, format!("AWS could not be reached{}", causes(error))),
+        };
+        let advice = advice(kind, &cause);
+        Self { operation, subject: subject.into(), kind, cause, advice }
+    }
+
+    /// An error as a fake load balancer makes it.
+    #[cfg(test)]
+    pub(crate) fn fake(kind: ErrorKind, subject: &str, code: &str) -> Self {
+        let cause = format!("AWS answered {code}");
+        Self { operation: "a call", subject: subject.to_owned(), kind, cause, advice: "" }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// Sorts AWS's error codes. ELBv2's own are in its API reference, the others in "Common Errors"; what the SDK retried
+/// in vain is transient too. A code that is not listed is a refusal: retrying what we do not understand helps nobody.
+fn kind_of(code: &str) -> ErrorKind {
+    match code {
+        "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "InternalFailure"
+        | "InternalError"
+        | "ServiceUnavailable"
+        | "HealthUnavailable"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => ErrorKind::Transient,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnauthorizedOperation"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "OptInRequired" => ErrorKind::Access,
+        "RuleNotFound" | "TargetGroupNotFound" | "ListenerNotFound" | "LoadBalancerNotFound" => ErrorKind::Missing,
+        _ => ErrorKind::Refused,
+    }
+}
+
+fn advice(kind: ErrorKind, cause: &str) -> &'static str {
+    match kind {
+        ErrorKind::Access if cause.contains("credentials") => {
+            "; give the rollouts controller's service account an IAM role (IRSA or EKS Pod Identity), see deploy/iam-policy.json"
+        }
+        ErrorKind::Access => "; the controller's IAM role needs the rights in deploy/iam-policy.json",
+        ErrorKind::Missing => "; correct the ARN in the Rollout's plugin entry",
+        ErrorKind::Transient | ErrorKind::Refused => "",
+    }
+}
+
+/// The SDK reports missing credentials as a failed dispatch, with the reason somewhere down its chain.
+fn lacks_credentials<E: StdError + 'static, R: std::fmt::Debug>(error: &SdkError<E, R>) -> bool {
+    chain(error).any(|cause| cause.downcast_ref::<CredentialsError>().is_some())
+}
+
+fn causes<E: StdError + 'static, R: std::fmt::Debug>(error: &SdkError<E, R>) -> String {
+    // One line: some of the SDK's texts are lists.
+    let one_line =
+        |cause: &(dyn StdError + 'static)| cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    chain(error).map(|cause| format!(": {}", one_line(cause))).collect()
+}
+
+fn chain<'a, E: StdError + 'static, R: std::fmt::Debug>(
+    error: &'a SdkError<E, R>,
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_by_what_helps() {
+        for (code, kind) in [
+            ("Throttling", ErrorKind::Transient),
+            ("InternalFailure", ErrorKind::Transient),
+            ("ExpiredToken", ErrorKind::Access),
+            ("AccessDenied", ErrorKind::Access),
+            ("RuleNotFound", ErrorKind::Missing),
+            ("InvalidConfigurationRequest", ErrorKind::Refused),
+            ("SomethingNew", ErrorKind::Refused),
+        ] {
+            assert_eq!(kind_of(code), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A rule as the router sees it, and its actions as AWS wants them back.
+//!
+//! ModifyRule replaces a rule's actions wholesale, so whatever DescribeRules showed must be sent again, changed where
+//! the two calls differ (API reference: `ModifyRule`, `Action`, `AuthenticateOidcActionConfig`).
+
+use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, ForwardActionConfig, TargetGroupTuple};
+
+use super::{RuleArn, TargetGroupArn};
+
+/// A target group in a forward action, with its weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightedGroup {
+    /// The group.
+    pub group: TargetGroupArn,
+    /// Its weight among the action's groups, 0 to [`super::MAX_GROUP_WEIGHT`].
+    pub weight: u32,
+}
+
+/// A listener's rule, or its default action.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    arn: RuleArn,
+    is_default: bool,
+    actions: Vec<Action>,
+}
+
+/// An action type that this build does not know. The SDK drops what it cannot name, so sending it back would lose it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the rule has an action of type `{0}`, which this version does not know and could not send back unharmed; \
+     use a newer version of the plugin"
+)]
+pub(super) struct UnknownAction(String);
+
+impl Rule {
+    pub(super) fn new(arn: RuleArn, is_default: bool, actions: Vec<Action>) -> Self {
+        Self { arn, is_default, actions }
+    }
+
+    /// A rule that forwards to these groups and does nothing else.
+    #[must_use]
+    pub fn forwarding(arn: RuleArn, groups: &[WeightedGroup]) -> Self {
+        let forward = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(forward_config(groups, None));
+        Self::new(arn, false, vec![forward.build()])
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn arn(&self) -> &RuleArn {
+        &self.arn
+    }
+
+    /// It is its listener's default action.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// The groups its forward action holds, empty when it does not forward (a redirect, a fixed response).
+    #[must_use]
+    pub fn groups(&self) -> Vec<WeightedGroup> {
+        let Some(forward) = self.actions.iter().find(|action| is_forward(action)) else { return Vec::new() };
+        let tuples = forward.forward_config().map(ForwardActionConfig::target_groups).unwrap_or_default();
+        if tuples.is_empty() {
+            // A forward to one group may come without its ForwardConfig. Its weight then does not matter.
+            let only = forward.target_group_arn().map(|arn| weighted(arn, None));
+            return only.into_iter().collect();
+        }
+        tuples.iter().filter_map(|tuple| Some(weighted(tuple.target_group_arn()?, tuple.weight()))).collect()
+    }
+
+    /// The weight of one group, if the rule holds it.
+    #[must_use]
+    pub fn weight_of(&self, group: &TargetGroupArn) -> Option<u32> {
+        self.groups().into_iter().find(|held| held.group == *group).map(|held| held.weight)
+    }
+
+    /// The actions to send so that the forward action has these groups, and all else stays.
+    pub(super) fn actions_with(&self, groups: &[WeightedGroup]) -> Result<Vec<Action>, UnknownAction> {
+        self.actions.iter().map(|action| echoed(action, groups)).collect()
+    }
+}
+
+fn is_forward(action: &Action) -> bool {
+    action.r#type() == Some(&ActionTypeEnum::Forward)
+}
+
+fn weighted(arn: &str, weight: Option<i32>) -> WeightedGroup {
+    // AWS leaves the weight out of a one-group forward now and then; 1 is what it means.
+    let weight = weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1);
+    WeightedGroup { group: TargetGroupArn::from_aws(arn), weight }
+}
+
+/// One action as AWS takes it back.
+fn echoed(action: &Action, groups: &[WeightedGroup]) -> Result<Action, UnknownAction> {
+    let mut action = action.clone();
+    match action.r#type() {
+        Some(ActionTypeEnum::Forward) => {
+            let before = action.forward_config.take();
+            action.forward_config = Some(forward_config(groups, before));
+            // AWS shows the group of a one-group forward here too, and refuses it beside a different ForwardConfig.
+            action.target_group_arn = None;
+        }
+        Some(ActionTypeEnum::AuthenticateOidc) => {
+            // DescribeRules never shows the client secret; this asks AWS to keep the one it has.
+            if let Some(oidc) = &mut action.authenticate_oidc_config {
+                oidc.client_secret = None;
+                oidc.use_existing_client_secret = Some(true);
+            }
+        }
+        Some(
+            ActionTypeEnum::AuthenticateCognito
+            | ActionTypeEnum::JwtValidation
+            | ActionTypeEnum::FixedResponse
+            | ActionTypeEnum::Redirect,
+        ) => {}
+        Some(unknown) => return Err(UnknownAction(unknown.as_str().to_owned())),
+        None => return Err(UnknownAction("(none)".to_owned())),
+    }
+    Ok(action)
+}
+
+/// A forward action's configuration with these groups; its stickiness stays.
+fn forward_config(groups: &[WeightedGroup], before: Option<ForwardActionConfig>) -> ForwardActionConfig {
+    let tuples = groups.iter().map(|held| {
+        let weight = i32::try_from(held.weight).unwrap_or(i32::MAX);
+        TargetGroupTuple::builder().target_group_arn(held.group.as_str()).weight(weight).build()
+    });
+    ForwardActionConfig::builder()
+        .set_target_groups(Some(tuples.collect()))
+        .set_target_group_stickiness_config(before.and_then(|config| config.target_group_stickiness_config))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_elasticloadbalancingv2::types::{
+        AuthenticateOidcActionConfig, JwtValidationActionConfig, TargetGroupStickinessConfig,
+    };
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/c";
+
+    fn group(name: &str, weight: u32) -> WeightedGroup {
+        let group = format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1").parse().unwrap();
+        WeightedGroup { group, weight }
+    }
+
+    fn rule(actions: Vec<Action>) -> Rule {
+        Rule::new(ARN.parse().unwrap(), false, actions)
+    }
+
+    fn sticky_forward() -> Action {
+        let stickiness = TargetGroupStickinessConfig::builder().enabled(true).duration_seconds(60).build();
+        let mut config = forward_config(&[group("stable", 100)], None);
+        config.target_group_stickiness_config = Some(stickiness);
+        Action::builder()
+            .r#type(ActionTypeEnum::Forward)
+            .order(2)
+            .target_group_arn(group("stable", 1).group.as_str())
+            .forward_config(config)
+            .build()
+    }
+
+    #[test]
+    fn the_forward_action_gets_the_groups_and_keeps_stickiness_and_order() {
+        let wanted = [group("stable", 90), group("canary", 10)];
+        let sent = rule(vec![sticky_forward()]).actions_with(&wanted).unwrap();
+        let config = sent[0].forward_config().unwrap();
+        assert_eq!(rule(sent.clone()).groups(), wanted);
+        assert_eq!(config.target_group_stickiness_config().unwrap().duration_seconds(), Some(60));
+        assert_eq!((sent[0].order(), sent[0].target_group_arn()), (Some(2), None));
+    }
+
+    #[test]
+    fn an_oidc_secret_is_neither_sent_nor_lost_and_jwt_stays() {
+        let oidc = AuthenticateOidcActionConfig::builder().client_id("id").client_secret("leaked").build();
+        let oidc = Action::builder().r#type(ActionTypeEnum::AuthenticateOidc).authenticate_oidc_config(oidc).build();
+        let jwt = JwtValidationActionConfig::builder().issuer("https://issuer").build();
+        let jwt = Action::builder().r#type(ActionTypeEnum::JwtValidation).jwt_validation_config(jwt).build();
+        let sent = rule(vec![oidc, jwt.clone(), sticky_forward()]).actions_with(&[group("stable", 1)]).unwrap();
+        let echoed = sent[0].authenticate_oidc_config().unwrap();
+        assert_eq!((echoed.client_id(), echoed.client_secret()), (Some("id"), None));
+        assert_eq!(echoed.use_existing_client_secret(), Some(true));
+        assert_eq!(sent[1], jwt);
+    }
+
+    #[test]
+    fn an_action_this_build_does_not_know_is_refused() {
+        let new = Action::builder().r#type(ActionTypeEnum::from("teleport")).build();
+        let error = rule(vec![new, sticky_forward()]).actions_with(&[group("stable", 1)]).unwrap_err();
+        assert!(error.to_string().contains("`teleport`"), "{error}");
+    }
+
+    #[test]
+    fn a_plain_forward_and_a_redirect_are_read() {
+        let plain = Action::builder()
+            .r#type(ActionTypeEnum::Forward)
+            .target_group_arn(group("stable", 1).group.as_str())
+            .build();
+        assert_eq!(rule(vec![plain]).groups(), [group("stable", 1)]);
+        assert!(rule(vec![Action::builder().r#type(ActionTypeEnum::Redirect).build()]).groups().is_empty());
+    }
+}

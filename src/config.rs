@@ -1,0 +1,109 @@
+//! The operator's words: arguments in `argo-rollouts-config`, or environment variables where an installer cannot pass
+//! arguments.
+
+use std::time::Duration;
+
+use clap::Parser;
+use tracing::level_filters::LevelFilter;
+
+use crate::router::{Allow, Settings};
+
+/// Shifts the weights of an AWS Application Load Balancer for Argo Rollouts, and waits until they are true.
+///
+/// The rollouts controller starts this program; a person only starts it to read this. To use it, name it in the
+/// ConfigMap argo-rollouts-config and in a Rollout's trafficRouting.plugins: see deploy/ in the repository.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about, long_about, max_term_width = 100)]
+pub struct Arguments {
+    /// Lets Rollouts of a namespace name AWS resources. In both halves `*` stands for any characters.
+    ///
+    /// A Rollout that names target groups or rules by ARN is refused without it, since it would use the controller's
+    /// AWS rights. May be given several times, or with commas in the variable.
+    #[arg(
+        long,
+        value_name = "NAMESPACE=ARN-PATTERN",
+        env = "ROLLOUTS_ALB_ALLOW",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub allow: Vec<Allow>,
+
+    /// How long one call may be held before it is answered with an error, such as 45s.
+    ///
+    /// A held call costs the controller one of its workers and keeps an abort waiting for as long.
+    #[arg(long, value_name = "TIME", env = "ROLLOUTS_ALB_BLOCK_BUDGET", default_value = "45s",
+        value_parser = block_budget)]
+    pub block_budget: Duration,
+
+    /// How many calls may be held at a time, 1 to 1000. The controller has 10 workers by default.
+    #[arg(long, value_name = "NUMBER", env = "ROLLOUTS_ALB_MAX_HELD", default_value = "5",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_held: u16,
+
+    /// How much is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", env = "ROLLOUTS_ALB_LOG_LEVEL", default_value = "info")]
+    pub log_level: LevelFilter,
+}
+
+impl Arguments {
+    /// What the router needs of them. `program` is how the host started us: it keeps a plugin that it calls
+    /// `namespace/name` at `…/plugin-bin/namespace/name`.
+    #[must_use]
+    pub fn settings(&self, program: &str) -> Settings {
+        Settings {
+            allow: self.allow.clone(),
+            plugin_name: plugin_name(program),
+            block_budget: self.block_budget,
+            max_held: usize::from(self.max_held),
+        }
+    }
+}
+
+fn block_budget(text: &str) -> Result<Duration, String> {
+    let budget = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // The controller's lease gives way after 15 s and every abort waits for the call: minutes would serve nobody.
+    let range = Duration::from_secs(1)..=Duration::from_secs(600);
+    if range.contains(&budget) { Ok(budget) } else { Err("it must be between 1s and 10m".to_owned()) }
+}
+
+/// The last two parts of the program's path (`downloader.go` and `plugin.go` of Argo Rollouts).
+fn plugin_name(program: &str) -> Option<String> {
+    let (rest, name) = program.rsplit_once('/')?;
+    let (parent, namespace) = rest.rsplit_once('/')?;
+    (parent.rsplit('/').next() == Some("plugin-bin") && !namespace.is_empty() && !name.is_empty())
+        .then(|| format!("{namespace}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let arguments = Arguments::try_parse_from(["plugin"]).unwrap();
+        assert_eq!((arguments.block_budget, arguments.max_held), (Duration::from_secs(45), 5));
+        assert_eq!(arguments.log_level, LevelFilter::INFO);
+        assert!(arguments.allow.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (arguments, part) in [
+            (["plugin", "--allow", "shop"], "NAMESPACE=ARN-PATTERN"),
+            (["plugin", "--block-budget", "1h"], "between 1s and 10m"),
+            (["plugin", "--max-held", "0"], "--max-held"),
+            (["plugin", "--alow", "x=arn:y"], "--allow"),
+        ] {
+            let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_plugins_name_is_read_from_where_the_host_put_it() {
+        let name = plugin_name("/home/argo-rollouts/plugin-bin/argoproj-labs/alb");
+        assert_eq!(name.as_deref(), Some("argoproj-labs/alb"));
+        assert_eq!(plugin_name("/usr/local/bin/rollouts-plugin-trafficrouter-alb"), None);
+        assert_eq!(plugin_name("alb"), None);
+    }
+}

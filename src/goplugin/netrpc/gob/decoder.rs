@@ -1,0 +1,166 @@
+//! From bytes as they arrive to whole values (`decoder.go`).
+
+use serde::Deserialize;
+
+use super::Limits;
+use super::de;
+use super::error::Error;
+use super::types::{Type, TypeId, Types};
+use super::walk::Walk;
+use super::wire::Cursor;
+
+/// A buffer that had to grow beyond this, in bytes, is given back once it is empty.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// One direction of one stream: what arrived and was not read yet, and the types that were defined so far.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    arrived: Arrived,
+    types: Types,
+    walk: Walk,
+    /// Why the stream cannot be read on.
+    broken: Option<Error>,
+}
+
+/// One whole value. It was checked: it can fail to be what its reader wants, but not to be gob.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    types: &'a Types,
+    type_id: TypeId,
+    bytes: &'a [u8],
+}
+
+/// The bytes that were not walked yet.
+#[derive(Debug, Default)]
+struct Arrived {
+    bytes: Vec<u8>,
+    /// How many of them were walked.
+    walked: usize,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, arrived: Arrived::default(), types: Types::default(), walk: Walk::default(), broken: None }
+    }
+
+    /// Takes bytes as they arrive, in any pieces. They are copied and kept until [`next_value`](Self::next_value) gets
+    /// to them, so take all values between two pieces.
+    ///
+    /// # Errors
+    /// When the stream broke before, or these bytes announce a message that is longer than allowed.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.sound()?;
+        self.arrived.push(bytes);
+        let announced = self.arrived.announced(&self.limits);
+        self.remember(announced).map(|_| ())
+    }
+
+    /// The next whole value. None when bytes of it are missing.
+    ///
+    /// # Errors
+    /// When the stream is not gob, or goes beyond the limits. It cannot be read on then, and the error stays.
+    pub fn next_value(&mut self) -> Result<Option<Value<'_>>, Error> {
+        self.sound()?;
+        let walked = self.walk_on();
+        self.remember(walked)?;
+        Ok(self.walk.whole().map(|(type_id, bytes)| Value { types: &self.types, type_id, bytes }))
+    }
+
+    /// Walks messages until a value is whole, or no whole message is left.
+    fn walk_on(&mut self) -> Result<(), Error> {
+        if self.walk.whole().is_some() {
+            self.walk.clear();
+        }
+        while self.walk.whole().is_none() {
+            let Some(message) = self.arrived.next_message(&self.limits)? else { break };
+            self.walk.feed(message, &mut self.types, &self.limits)?;
+        }
+        Ok(())
+    }
+
+    fn sound(&self) -> Result<(), Error> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    fn remember<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| self.broken = Some(error.clone()))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Reads the value as a `T`. Structs are maps by field name, and a field of Go's zero value is not there: targets
+    /// want `#[serde(default)]`. Bytes, and what a Go type's own method encoded, are bytes. A nil interface is unit, and
+    /// None for an `Option`; any other interface is what it holds.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with the place where the value does not fit.
+    pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, Error> {
+        T::deserialize(de::Deserializer::new(self.types, self.type_id, &mut Cursor::new(self.bytes)))
+    }
+
+    /// Whether this is an interface that holds nothing.
+    #[must_use]
+    pub fn is_nil(&self) -> bool {
+        self.sent_name().is_some_and(<[u8]>::is_empty)
+    }
+
+    /// The name that the peer registered with gob for the type in this interface. None when this is no interface, or
+    /// holds nothing.
+    #[must_use]
+    pub fn interface_name(&self) -> Option<&'a str> {
+        self.sent_name().filter(|name| !name.is_empty()).and_then(|name| std::str::from_utf8(name).ok())
+    }
+
+    fn sent_name(&self) -> Option<&'a [u8]> {
+        match self.types.get(self.type_id) {
+            Ok(Type::Interface) => Cursor::new(self.bytes).bytes().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Arrived {
+    fn push(&mut self, bytes: &[u8]) {
+        // What was walked is dropped once it is the larger part: no byte is moved more than twice then.
+        if self.walked > self.bytes.len() / 2 {
+            self.bytes.drain(..self.walked);
+            self.walked = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where the next message begins, and its length. None when the length is not there yet.
+    fn announced(&self, limits: &Limits) -> Result<Option<(usize, usize)>, Error> {
+        let mut cursor = Cursor::new(self.bytes.get(self.walked..).unwrap_or_default());
+        let declared = match cursor.uint() {
+            Ok(declared) => declared,
+            Err(Error::Truncated) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match usize::try_from(declared) {
+            Ok(length) if length <= limits.message_bytes => Ok(Some((self.bytes.len() - cursor.rest().len(), length))),
+            _ => Err(Error::MessageTooBig { declared, limit: limits.message_bytes }),
+        }
+    }
+
+    /// The next message, if all of it is there.
+    fn next_message(&mut self, limits: &Limits) -> Result<Option<&[u8]>, Error> {
+        if self.walked == self.bytes.len() {
+            empty(&mut self.bytes);
+            self.walked = 0;
+        }
+        let Some((start, length)) = self.announced(limits)? else { return Ok(None) };
+        let Some(message) = self.bytes.get(start..).and_then(|rest| rest.get(..length)) else { return Ok(None) };
+        self.walked = start + length;
+        Ok(Some(message))
+    }
+}
+
+/// Empties a buffer, and gives it back to the system when one large value made it grow.
+pub(super) fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT_BYTES);
+}

@@ -1,0 +1,91 @@
+//! One connection of a host.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_yamux::stream::StreamHandle;
+use tokio_yamux::{Config, Session};
+use tracing::debug;
+
+use super::broker::Broker;
+use super::control::{Control, Dispenser};
+use super::rpc::{self, Service};
+
+/// The most streams one connection may hold open. A host uses three, and one more for each plugin it dispenses.
+const MAX_STREAMS: usize = 64;
+
+/// The plugin that a host can dispense.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The name it is dispensed by, the key of the host's plugin map.
+    pub name: &'static str,
+    /// The net/rpc service on the stream that the host gets for it. go-plugin calls every such service `Plugin`.
+    pub service: Arc<dyn Service>,
+}
+
+/// The name of the one service on a dispensed stream (`dispenseServer` in `rpc_server.go`).
+const PLUGIN_SERVICE: &str = "Plugin";
+
+/// Serves one connection until the host closes it. `quit` is cancelled when the host says Quit; the connection then
+/// stays open, since the host closes it after it has read the reply.
+///
+/// # Errors
+/// When the connection broke, or its peer broke yamux's rules.
+pub async fn serve<S>(connection: S, offer: Offer, quit: CancellationToken) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // The host sends keepalives and measures them; ours would only wake an idle process.
+    let config = Config {
+        enable_keepalive: false,
+        max_stream_count: MAX_STREAMS,
+        accept_backlog: MAX_STREAMS,
+        ..Config::default()
+    };
+    let mut session = Session::new_server(connection, config);
+    let broker = Arc::new(Broker::new(offer.name));
+    let mut opened = 0_u64;
+    // Polling the session is what moves every stream's bytes, so nothing is awaited here but the session itself.
+    while let Some(stream) = session.next().await {
+        let stream = stream?;
+        opened += 1;
+        match opened {
+            1 => {
+                let control = Arc::new(Control { quit: quit.clone() });
+                let dispenser = Arc::new(Dispenser { broker: Arc::clone(&broker) });
+                tokio::spawn(logged(
+                    "control",
+                    rpc::serve(stream, vec![("Control", control), ("Dispenser", dispenser)]),
+                ));
+            }
+            2 | 3 => drop(tokio::spawn(drained(stream))),
+            _ => {
+                let (broker, service) = (Arc::clone(&broker), Arc::clone(&offer.service));
+                tokio::spawn(logged("plugin", dispensed(stream, broker, service)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Serves a stream that the host opened for a plugin it dispensed.
+async fn dispensed(mut stream: StreamHandle, broker: Arc<Broker>, service: Arc<dyn Service>) -> Result<(), rpc::Error> {
+    broker.claim(&mut stream).await?;
+    rpc::serve(stream, vec![(PLUGIN_SERVICE, service)]).await
+}
+
+/// Keeps a stream for stdout or stderr open: dropping it would reset it, and a stream that is not read would in the end
+/// stop the whole connection. We write our log to the real stderr, so these stay silent.
+async fn drained(mut stream: StreamHandle) {
+    let mut buffer = [0; 512];
+    while matches!(stream.read(&mut buffer).await, Ok(bytes) if bytes > 0) {}
+}
+
+async fn logged(name: &'static str, serving: impl Future<Output = Result<(), rpc::Error>>) {
+    if let Err(error) = serving.await {
+        debug!(stream = name, "stream closed: {error}");
+    }
+}

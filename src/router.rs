@@ -1,0 +1,278 @@
+//! Decides what a host's calls mean, and answers only what is true.
+//!
+//! The decisions are pure: [`Router`] reads a call into a wish, plans each rule from what it shows, and leaves the
+//! rest to a shift that carries the plan out. A host that asks for a weight gets "success" when DescribeRules has
+//! shown that weight on every rule, and an error otherwise: SetWeight's error is the only answer that stops the
+//! rollouts controller before it scales anything (`rollout/trafficrouting.go`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, warn};
+
+use crate::alb::{LoadBalancer, RuleArn};
+use crate::rollout::{HeaderRoute, MirrorRoute, Rollout, WeightDestination};
+use hold::Hold;
+use shift::{RuleLocks, Shift};
+use wish::Wish;
+
+pub use allow::{Allow, AllowError};
+
+mod allow;
+mod entry;
+mod hold;
+mod plan;
+mod rules;
+mod shift;
+mod wish;
+
+/// The name of this router in the host's log.
+pub const TYPE: &str = "alb";
+
+/// An error never comes sooner after its call than this: a host asks again after 1 ms, 2 ms, 4 ms and so on
+/// (`utils/queue/queue.go` of Argo Rollouts), with a Warning event each time.
+const SOONEST_ERROR: Duration = Duration::from_secs(2);
+
+/// How long VerifyWeight may look.
+const LOOK_BUDGET: Duration = Duration::from_secs(10);
+
+/// A host runs one call for a Rollout at a time. Two come when it was restarted while we held a call.
+const OTHER_CALL: &str = "an earlier call for the same Rollout is still under way";
+
+/// How long an observation stands for a wish that has not changed.
+const OBSERVATION_STANDS: Duration = Duration::from_secs(30);
+
+/// A Rollout that was not heard of for so long is forgotten. Hosts call at least every 15 minutes.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+
+/// The operator's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which namespaces may name which ARNs.
+    pub allow: Vec<Allow>,
+    /// What `argo-rollouts-config` calls this plugin, if that is known.
+    pub plugin_name: Option<String>,
+    /// How long one call may be held.
+    pub block_budget: Duration,
+    /// How many calls may be held at a time. Each costs the host one of its workers (10 by default).
+    pub max_held: usize,
+}
+
+/// The answer to VerifyWeight. It has no error: a host takes an error as leave to promote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Every rule shows the weight.
+    Verified,
+    /// Not every rule shows it, or that could not be seen.
+    NotVerified,
+    /// Nothing can be said, and the host would not survive a "no": without steps it dereferences a nil step index.
+    Unknown,
+}
+
+/// Why a call failed, in words for whoever reads the Rollout's events.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The router was started with arguments it cannot use.
+    #[error("the plugin's arguments in argo-rollouts-config cannot be used: {0}")]
+    Arguments(String),
+    /// The wish could not be carried out.
+    #[error("Rollout {rollout}: {reason}")]
+    Rollout {
+        /// `namespace/name`.
+        rollout: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}
+
+/// The router. Calls for different Rollouts run side by side, calls for one Rollout one after the other.
+#[derive(Debug)]
+pub struct Router {
+    settings: Result<Settings, String>,
+    balancer: Arc<dyn LoadBalancer>,
+    held_calls: Arc<Semaphore>,
+    locks: RuleLocks,
+    /// What is known of each Rollout, by `namespace/name`.
+    rollouts: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    confirmed: Arc<AsyncMutex<Option<Confirmed>>>,
+    last_call: Instant,
+}
+
+/// A wish that every rule showed.
+#[derive(Clone, Debug)]
+struct Confirmed {
+    wish: Wish,
+    rules: Vec<RuleArn>,
+    seen: Instant,
+}
+
+impl Router {
+    /// A router for `balancer`. Settings that could not be read are an error of every call, not of the start: a host
+    /// before 1.9 never recovers from a plugin that did not start.
+    #[must_use]
+    pub fn new(settings: Result<Settings, String>, balancer: Arc<dyn LoadBalancer>) -> Self {
+        let max_held = settings.as_ref().map_or(0, |settings| settings.max_held);
+        Self {
+            settings,
+            balancer,
+            held_calls: Arc::new(Semaphore::new(max_held.min(Semaphore::MAX_PERMITS))),
+            locks: RuleLocks::default(),
+            rollouts: Mutex::default(),
+        }
+    }
+
+    /// Remembers nothing: the hashes come after a SetWeight of the same reconcile, so no decision may depend on them.
+    pub fn update_hash(&self, rollout: &Rollout, canary: &str, stable: &str) {
+        debug!(rollout = rollout.key(), canary, stable, "hashes");
+    }
+
+    /// Brings the canary's weight to `weight` of the Rollout's maximum, and returns when every rule shows it.
+    ///
+    /// # Errors
+    /// [`CallError`] when it is not so, never sooner than 2 s after the call.
+    pub async fn set_weight(
+        &self,
+        rollout: &Rollout,
+        weight: i64,
+        further: &[WeightDestination],
+    ) -> Result<(), CallError> {
+        let began = Instant::now();
+        let result = self.shift(rollout, weight, further).await;
+        if let Err(error) = &result {
+            warn!(rollout = rollout.key(), weight, "{error}");
+            tokio::time::sleep_until(began + SOONEST_ERROR).await;
+        }
+        result
+    }
+
+    /// Whether every rule shows the weight.
+    pub async fn verify_weight(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Verification {
+        let steps = rollout.canary_routing().map_or(0, |(canary, _)| canary.steps.len());
+        let no = if steps == 0 { Verification::Unknown } else { Verification::NotVerified };
+        match self.look(rollout, weight, further).await {
+            Ok(true) => Verification::Verified,
+            Ok(false) => no,
+            Err(error) => {
+                warn!(rollout = rollout.key(), weight, "the weight cannot be verified: {error}");
+                no
+            }
+        }
+    }
+
+    /// Header routes are not made by this version. Removing one that cannot exist succeeds.
+    ///
+    /// # Errors
+    /// [`CallError`] unless the route is to be removed.
+    pub fn set_header_route(&self, rollout: &Rollout, route: &HeaderRoute) -> Result<(), CallError> {
+        if route.matches.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("header route {}: header routes are not supported by this version yet", route.name);
+        Err(CallError::Rollout { rollout: rollout.key(), reason })
+    }
+
+    /// An ALB cannot mirror.
+    ///
+    /// # Errors
+    /// [`CallError`] unless the route is to be removed.
+    pub fn set_mirror_route(&self, rollout: &Rollout, route: &MirrorRoute) -> Result<(), CallError> {
+        if route.matches.is_empty() {
+            return Ok(());
+        }
+        let reason = format!(
+            "mirror route {}: an Application Load Balancer cannot mirror requests; remove the setMirrorRoute step",
+            route.name
+        );
+        Err(CallError::Rollout { rollout: rollout.key(), reason })
+    }
+
+    async fn shift(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<(), CallError> {
+        let (settings, wish) = self.wish(rollout, weight, further)?;
+        let mut hold = Hold::new(settings.block_budget, Arc::clone(&self.held_calls));
+        let known = self.known(&rollout.key());
+        let mut confirmed = match timeout(SOONEST_ERROR, known.lock()).await {
+            Ok(confirmed) => confirmed,
+            // Now it is a held call like any other.
+            Err(_) if hold.take_place() => {
+                timeout_at(hold.deadline(), known.lock()).await.map_err(|_| refused(rollout, &OTHER_CALL))?
+            }
+            Err(_) => return Err(refused(rollout, &OTHER_CALL)),
+        };
+        if confirmed.as_ref().is_some_and(|confirmed| confirmed.stands_for(&wish)) {
+            return Ok(());
+        }
+        // Whatever comes now, an older confirmation says nothing any more, but its rules may still be the right ones.
+        let rules = confirmed.take().filter(|confirmed| confirmed.wish == wish).map(|confirmed| confirmed.rules);
+        let mut shift = Shift::new(&*self.balancer, &self.locks, &rollout.key(), &wish, hold.deadline(), rules);
+        let seen = shift.carry_out(&mut hold).await.map_err(|unfinished| refused(rollout, &unfinished))?;
+        let rules = shift.into_rules();
+        *confirmed = Some(Confirmed { wish, rules, seen });
+        Ok(())
+    }
+
+    /// Looks, and changes nothing. False while a shift of the same Rollout is under way.
+    async fn look(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<bool, CallError> {
+        let (_, wish) = self.wish(rollout, weight, further)?;
+        let known = self.known(&rollout.key());
+        let Ok(mut confirmed) = known.try_lock() else { return Ok(false) };
+        if confirmed.as_ref().is_some_and(|confirmed| confirmed.stands_for(&wish)) {
+            return Ok(true);
+        }
+        let rules = confirmed.take().filter(|confirmed| confirmed.wish == wish).map(|confirmed| confirmed.rules);
+        let deadline = Instant::now() + LOOK_BUDGET;
+        let mut shift = Shift::new(&*self.balancer, &self.locks, &rollout.key(), &wish, deadline, rules);
+        let seen = shift.look().await.map_err(|unfinished| refused(rollout, &unfinished))?;
+        let rules = shift.into_rules();
+        *confirmed = seen.map(|seen| Confirmed { wish, rules, seen });
+        Ok(confirmed.is_some())
+    }
+
+    fn wish(
+        &self,
+        rollout: &Rollout,
+        weight: i64,
+        further: &[WeightDestination],
+    ) -> Result<(&Settings, Wish), CallError> {
+        let settings = self.settings.as_ref().map_err(|problem| CallError::Arguments(problem.clone()))?;
+        let wish = Wish::of(rollout, weight, further, settings.plugin_name.as_deref(), &settings.allow);
+        Ok((settings, wish.map_err(|error| refused(rollout, &error))?))
+    }
+
+    /// What is known of a Rollout. Forgets, in passing, those that nobody calls for any more.
+    fn known(&self, key: &str) -> Arc<AsyncMutex<Option<Confirmed>>> {
+        let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some(known) = rollouts.get_mut(key) {
+            known.last_call = now;
+            return Arc::clone(&known.confirmed);
+        }
+        rollouts.retain(|_, known| {
+            now.duration_since(known.last_call) < FORGOTTEN_AFTER || Arc::strong_count(&known.confirmed) > 1
+        });
+        let known = Known { confirmed: Arc::default(), last_call: now };
+        let confirmed = Arc::clone(&known.confirmed);
+        rollouts.insert(key.to_owned(), known);
+        confirmed
+    }
+}
+
+impl Confirmed {
+    /// The wish is the confirmed one, and was seen recently enough to say so again.
+    fn stands_for(&self, wish: &Wish) -> bool {
+        self.wish == *wish && self.seen.elapsed() < OBSERVATION_STANDS
+    }
+}
+
+fn refused(rollout: &Rollout, reason: &dyn std::fmt::Display) -> CallError {
+    CallError::Rollout { rollout: rollout.key(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

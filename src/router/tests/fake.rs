@@ -1,0 +1,173 @@
+//! A load balancer in memory: rules, a list of the calls, and what goes wrong next.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::alb::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, TargetGroupArn, WeightedGroup};
+
+type Weights<'a> = &'a [(&'a str, u32)];
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    Transient,
+    Access,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Fake(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    rules: BTreeMap<String, Vec<WeightedGroup>>,
+    /// What observations show instead, and how many more of them.
+    stale: Option<(BTreeMap<String, Vec<WeightedGroup>>, usize)>,
+    put_back: HashMap<String, Vec<WeightedGroup>>,
+    once: HashMap<String, VecDeque<Fault>>,
+    always: HashMap<String, Fault>,
+    hangs: Option<String>,
+    calls: Vec<String>,
+}
+
+pub(super) fn group(name: &str) -> TargetGroupArn {
+    format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1").parse().unwrap()
+}
+
+pub(super) fn arn(rule: &str) -> RuleArn {
+    format!("arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/{rule}").parse().unwrap()
+}
+
+fn name(arn: &RuleArn) -> String {
+    arn.as_str().rsplit('/').next().unwrap().to_owned()
+}
+
+fn weighted(weights: Weights<'_>) -> Vec<WeightedGroup> {
+    weights.iter().map(|(name, weight)| WeightedGroup { group: group(name), weight: *weight }).collect()
+}
+
+impl Fake {
+    pub(super) fn new(rules: &[(&str, Weights<'_>)]) -> Arc<Self> {
+        let fake = Self::default();
+        fake.state().rules = rules.iter().map(|(name, weights)| ((*name).to_owned(), weighted(weights))).collect();
+        Arc::new(fake)
+    }
+
+    /// The next call of this name fails.
+    pub(super) fn fail(&self, call: &str, fault: Fault) {
+        self.state().once.entry(call.to_owned()).or_default().push_back(fault);
+    }
+
+    pub(super) fn fail_always(&self, call: &str, fault: Fault) {
+        self.state().always.insert(call.to_owned(), fault);
+    }
+
+    /// Calls of this name never end.
+    pub(super) fn hang(&self, call: &str) {
+        self.state().hangs = Some(call.to_owned());
+    }
+
+    pub(super) fn heal(&self) {
+        self.state().always.clear();
+    }
+
+    /// The next observations show the rules as they are now.
+    pub(super) fn be_stale(&self, observations: usize) {
+        let mut state = self.state();
+        state.stale = Some((state.rules.clone(), observations));
+    }
+
+    /// Somebody else puts these weights back right after the next write.
+    pub(super) fn put_back_after_write(&self, rule: &str, weights: Weights<'_>) {
+        self.state().put_back.insert(rule.to_owned(), weighted(weights));
+    }
+
+    pub(super) fn replace(&self, old: &str, new: &str, weights: Weights<'_>) {
+        let mut state = self.state();
+        state.rules.remove(old).unwrap();
+        state.rules.insert(new.to_owned(), weighted(weights));
+    }
+
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    pub(super) fn forget_calls(&self) {
+        self.state().calls.clear();
+    }
+
+    pub(super) fn weights(&self, rule: &str) -> Vec<u32> {
+        self.state().rules[rule].iter().map(|held| held.weight).collect()
+    }
+
+    /// The weights of stable and canary, rule by rule.
+    pub(super) fn shares(&self) -> Vec<(&'static str, u32, u32)> {
+        let state = self.state();
+        let of = |groups: &[WeightedGroup], wanted: &str| {
+            groups.iter().find(|held| held.group == group(wanted)).map_or(0, |held| held.weight)
+        };
+        let share = |(name, groups): (&String, &Vec<WeightedGroup>)| {
+            let name: &'static str =
+                ["http", "https", "a", "b", "c", "new"].into_iter().find(|known| known == name).unwrap();
+            (name, of(groups, "stable"), of(groups, "canary"))
+        };
+        state.rules.iter().map(share).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    async fn begin(&self, call: &str) -> Result<(), Error> {
+        if self.state().hangs.as_deref() == Some(call) {
+            std::future::pending::<()>().await;
+        }
+        let mut state = self.state();
+        state.calls.push(call.to_owned());
+        let once = state.once.get_mut(call).and_then(VecDeque::pop_front);
+        match once.or_else(|| state.always.get(call).copied()) {
+            None => Ok(()),
+            Some(Fault::Transient) => Err(Error::fake(ErrorKind::Transient, call, "Throttling")),
+            Some(Fault::Access) => Err(Error::fake(ErrorKind::Access, call, "AccessDenied")),
+        }
+    }
+}
+
+#[async_trait]
+impl LoadBalancer for Fake {
+    async fn observe(&self, rules: &[RuleArn]) -> Result<Observation, Error> {
+        let began = Instant::now();
+        self.begin("observe").await?;
+        let mut state = self.state();
+        let shown = match &mut state.stale {
+            Some((shown, left)) if *left > 0 => {
+                *left -= 1;
+                shown.clone()
+            }
+            _ => state.rules.clone(),
+        };
+        let rules = rules.iter().map(|arn| match shown.get(&name(arn)) {
+            Some(groups) => Ok(Rule::forwarding(arn.clone(), groups)),
+            None => Err(Error::fake(ErrorKind::Missing, arn.as_str(), "RuleNotFound")),
+        });
+        Ok(Observation { began, rules: rules.collect::<Result<_, _>>()? })
+    }
+
+    async fn rules_around(&self, _: &TargetGroupArn) -> Result<Observation, Error> {
+        let began = Instant::now();
+        self.begin("look around").await?;
+        let state = self.state();
+        let rules = state.rules.iter().map(|(name, groups)| Rule::forwarding(arn(name), groups)).collect();
+        Ok(Observation { began, rules })
+    }
+
+    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error> {
+        let name = name(rule.arn());
+        self.begin(&format!("write {name}")).await?;
+        let mut state = self.state();
+        let groups = state.put_back.remove(&name).unwrap_or_else(|| groups.to_vec());
+        state.rules.insert(name, groups);
+        Ok(())
+    }
+}

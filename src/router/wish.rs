@@ -1,0 +1,210 @@
+//! What a host asks for, as the router understands it. Pure.
+
+use std::collections::BTreeMap;
+
+use super::allow::{Allow, permitted};
+use super::entry::{Entry, EntryError};
+use super::plan::Split;
+use crate::alb::{MAX_GROUP_WEIGHT, RuleArn};
+use crate::rollout::{PluginEntry, Rollout, WeightDestination};
+
+/// A weight for the canary of one Rollout, and where it is to be true. Any difference makes it another wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// How the traffic shall be divided.
+    pub(super) split: Split,
+    /// The rules to shift; none means every rule that holds both groups.
+    pub(super) rules: Option<Vec<RuleArn>>,
+    /// Stable pods are let go on the strength of the answer.
+    pub(super) lets_stable_go: bool,
+    about: Fingerprint,
+}
+
+/// For which state of the Rollout the weight is wished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    uid: String,
+    stable: String,
+    current: String,
+    abort: bool,
+    promote_full: bool,
+}
+
+/// A wish that cannot be understood, or is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WishError {
+    #[error("the Rollout has no canary strategy with trafficRouting")]
+    NoRouting,
+    #[error(
+        "its trafficRouting.plugins has several entries ({0}) and none is named as this plugin is in \
+         argo-rollouts-config; name one of them so"
+    )]
+    WhichEntry(String),
+    #[error("its trafficRouting.plugins has no entry")]
+    NoEntry,
+    #[error("plugin entry {name}: {error}")]
+    Entry { name: String, error: EntryError },
+    #[error(
+        "the operator has not allowed namespace {namespace} to name {arn}; start the plugin with \
+         --allow {namespace}=ARN-PATTERN (args in argo-rollouts-config)"
+    )]
+    NotAllowed { namespace: String, arn: String },
+    #[error("maxTrafficWeight is {0}; a target group's weight on AWS is 1 to {MAX_GROUP_WEIGHT}")]
+    MaxWeight(i64),
+    #[error("pingPong is not supported by this version yet: a plugin entry that names target groups cannot follow it")]
+    PingPong,
+    #[error(
+        "trafficRouting has alb beside this plugin, which is not supported by this version yet; remove one of them"
+    )]
+    BuiltInToo,
+    #[error(
+        "weights for further Services ({0}) are not supported by this version yet: a plugin entry that names target \
+         groups has none for them"
+    )]
+    FurtherServices(String),
+}
+
+impl Wish {
+    /// Understands a host's call: the Rollout, the canary's weight, and weights for further Services. `own_name` is
+    /// what `argo-rollouts-config` calls this plugin, if that is known.
+    pub(super) fn of(
+        rollout: &Rollout,
+        canary_weight: i64,
+        further: &[WeightDestination],
+        own_name: Option<&str>,
+        allowed: &[Allow],
+    ) -> Result<Self, WishError> {
+        let (canary, routing) = rollout.canary_routing().ok_or(WishError::NoRouting)?;
+        let entry = read_entry(&routing.plugins, own_name)?;
+        let namespace = &rollout.metadata.namespace;
+        if let Some(arn) = entry.arns().find(|arn| !permitted(allowed, namespace, arn)) {
+            return Err(WishError::NotAllowed { namespace: namespace.clone(), arn: arn.to_owned() });
+        }
+        if routing.alb.is_some() {
+            return Err(WishError::BuiltInToo);
+        }
+        if canary.ping_pong.is_some() {
+            return Err(WishError::PingPong);
+        }
+        let further: Vec<&str> =
+            further.iter().filter(|one| one.weight != 0).map(|one| one.service_name.as_str()).collect();
+        if !further.is_empty() {
+            return Err(WishError::FurtherServices(further.join(", ")));
+        }
+        let max = u32::try_from(routing.max_weight()).ok().filter(|max| (1..=MAX_GROUP_WEIGHT).contains(max));
+        let max = max.ok_or_else(|| WishError::MaxWeight(routing.max_weight()))?;
+        // A weight outside the range can only mean its nearer end.
+        let canary_weight = u32::try_from(canary_weight.clamp(0, i64::from(max))).unwrap_or(max);
+        Ok(Self {
+            split: Split { stable: entry.stable, canary: entry.canary, canary_weight, max },
+            rules: entry.rules,
+            lets_stable_go: canary.dynamic_stable_scale,
+            about: Fingerprint {
+                uid: rollout.metadata.uid.clone(),
+                stable: rollout.status.stable_rs.clone(),
+                current: rollout.status.current_pod_hash.clone(),
+                abort: rollout.status.abort,
+                promote_full: rollout.status.promote_full,
+            },
+        })
+    }
+}
+
+/// Finds our entry. A host does not say which of several entries a call is about.
+fn read_entry(entries: &BTreeMap<String, PluginEntry>, own_name: Option<&str>) -> Result<Entry, WishError> {
+    let named = own_name.and_then(|name| entries.get_key_value(name));
+    let (name, entry) = match (named, entries.len()) {
+        (Some(named), _) => named,
+        (None, 1) => entries.first_key_value().ok_or(WishError::NoEntry)?,
+        (None, 0) => return Err(WishError::NoEntry),
+        (None, _) => {
+            let names: Vec<&str> = entries.keys().map(String::as_str).collect();
+            return Err(WishError::WhichEntry(names.join(", ")));
+        }
+    };
+    Entry::read(&entry.0).map_err(|error| WishError::Entry { name: name.clone(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const STABLE: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/stable/a";
+    const CANARY: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/canary/b";
+
+    fn rollout(routing: serde_json::Value) -> Rollout {
+        let canary = json!({"dynamicStableScale": true, "trafficRouting": routing});
+        serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": "web", "uid": "u"},
+            "spec": {"strategy": {"canary": canary}},
+            "status": {"stableRS": "old", "currentPodHash": "new"},
+        }))
+        .unwrap()
+    }
+
+    fn entry() -> serde_json::Value {
+        json!({"stableTargetGroupArn": STABLE, "canaryTargetGroupArn": CANARY})
+    }
+
+    fn wish(rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<Wish, WishError> {
+        Wish::of(rollout, weight, further, Some("argoproj-labs/alb"), &["shop=*".parse().unwrap()])
+    }
+
+    #[test]
+    fn the_weight_is_what_the_host_says_within_the_maximum() {
+        for (max, asked, canary) in [(json!(null), 10, 10), (json!(null), 250, 100), (json!(999), 250, 250)] {
+            let mut routing = json!({"plugins": {"any/name": entry()}});
+            routing["maxTrafficWeight"] = max;
+            assert_eq!(wish(&rollout(routing), asked, &[]).unwrap().split.canary_weight, canary);
+        }
+        let below = wish(&rollout(json!({"plugins": {"any/name": entry()}})), -1, &[]).unwrap();
+        assert_eq!((below.split.canary_weight, below.split.stable_weight(), below.lets_stable_go), (0, 100, true));
+        for max in [0, -1, 1000] {
+            let routing = json!({"plugins": {"any/name": entry()}, "maxTrafficWeight": max});
+            assert_eq!(wish(&rollout(routing), 1, &[]), Err(WishError::MaxWeight(max)));
+        }
+    }
+
+    #[test]
+    fn among_several_entries_ours_is_the_one_of_our_name() {
+        let named = rollout(json!({"plugins": {"other/one": {}, "argoproj-labs/alb": entry()}}));
+        assert!(wish(&named, 1, &[]).is_ok());
+        let unnamed = rollout(json!({"plugins": {"other/one": {}, "other/two": entry()}}));
+        assert_eq!(wish(&unnamed, 1, &[]), Err(WishError::WhichEntry("other/one, other/two".to_owned())));
+        assert_eq!(wish(&rollout(json!({})), 1, &[]), Err(WishError::NoEntry));
+        assert_eq!(wish(&Rollout::default(), 1, &[]), Err(WishError::NoRouting));
+    }
+
+    #[test]
+    fn arns_need_the_operators_word() {
+        let rollout = rollout(json!({"plugins": {"any/name": entry()}}));
+        let error = Wish::of(&rollout, 1, &[], None, &[]).unwrap_err();
+        assert_eq!(error, WishError::NotAllowed { namespace: "shop".to_owned(), arn: STABLE.to_owned() });
+        assert!(error.to_string().contains("--allow shop="), "{error}");
+        let half = format!("shop={STABLE}").parse().unwrap();
+        let error = Wish::of(&rollout, 1, &[], None, &[half]).unwrap_err();
+        assert_eq!(error, WishError::NotAllowed { namespace: "shop".to_owned(), arn: CANARY.to_owned() });
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_refused_and_not_half_done() {
+        let with_alb = json!({"plugins": {"any/name": entry()}, "alb": {"ingress": "web"}});
+        assert_eq!(wish(&rollout(with_alb), 1, &[]), Err(WishError::BuiltInToo));
+        let mut ping_pong = rollout(json!({"plugins": {"any/name": entry()}}));
+        let experiment = WeightDestination { weight: 5, service_name: "exp".to_owned(), ..Default::default() };
+        assert_eq!(wish(&ping_pong, 1, &[experiment]), Err(WishError::FurtherServices("exp".to_owned())));
+        ping_pong.spec.strategy.canary.as_mut().unwrap().ping_pong = Some(Default::default());
+        assert_eq!(wish(&ping_pong, 1, &[]), Err(WishError::PingPong));
+    }
+
+    #[test]
+    fn another_state_of_the_rollout_is_another_wish() {
+        let first = rollout(json!({"plugins": {"any/name": entry()}}));
+        let mut aborted = first.clone();
+        aborted.status.abort = true;
+        assert_eq!(wish(&first, 1, &[]), wish(&first, 1, &[]));
+        assert_ne!(wish(&first, 1, &[]), wish(&aborted, 1, &[]));
+    }
+}

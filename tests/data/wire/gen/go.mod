@@ -1,0 +1,3 @@
+module gobcases
+
+go 1.24
