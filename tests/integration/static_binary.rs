@@ -21,7 +21,7 @@ fn static_binary_shakes_hands_in_an_empty_root() -> Result<()> {
     std::fs::create_dir(&tmp)?;
     std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o1777))?;
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755))?;
-    let mut child = Command::new("chroot")
+    let mut child = Command::new("/usr/sbin/chroot")
         .args(["--userspec=999:999", "--groups="])
         .arg(root.path())
         .arg("/plugin")
