@@ -17,7 +17,7 @@ export NO_PROXY := 127.0.0.1,localhost
 .PHONY: help demo test lint e2e dist ci hosts advisories
 
 help: ## lists the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(HOST) ## shows five weight shifts on a load balancer in memory, through the real plugin
 	$(CARGO) build --locked --quiet --bin $(PLUGIN)

@@ -1,0 +1,154 @@
+//! What must hold in every scenario, as pure functions over what happened. Each returns what was wrong, for people.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use lab::Weights;
+
+use crate::history::{ClusterWrite, History, RuleHistory, Stored};
+
+/// Fails with everything that was wrong.
+pub(crate) fn none(what: &str, violations: Vec<String>) -> anyhow::Result<()> {
+    if violations.is_empty() { Ok(()) } else { anyhow::bail!("{what}:\n  {}", violations.join("\n  ")) }
+}
+
+/// Weights that were recorded in the Rollout's status while some rule did not have them.
+///
+/// A status that only repeats what was recorded is no new claim: the controller writes one, for example, after a
+/// reconcile that shifted the weights and then failed.
+pub(crate) fn recorded_before_true(history: &History) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (at, recorded) in history.weights_recorded() {
+        for rule in &history.rules {
+            let Some(weights) = rule.at(at) else {
+                violations.push(format!("{recorded:?} was recorded before rule {} existed", rule.arn));
+                continue;
+            };
+            let (canary, stable) = (history.roles.canary_weight(weights), history.roles.stable_weight(weights));
+            // Equal shares; the rule's own sum is its owner's choice.
+            if canary * recorded.total() != recorded.canary.weight * (canary + stable) {
+                violations.push(format!(
+                    "canary {} of {} was recorded at {} while rule {} had {canary} of {}",
+                    recorded.canary.weight,
+                    recorded.total(),
+                    time(at),
+                    rule.arn,
+                    canary + stable,
+                ));
+            }
+        }
+    }
+    violations
+}
+
+/// Rules that were not brought to the same shares in the same order.
+pub(crate) fn rules_apart(history: &History) -> Vec<String> {
+    let shares = |rule: &RuleHistory| -> Vec<(u32, u32)> {
+        let shares = rule.states.iter().map(|(_, weights)| lowest_terms(share(history, weights)));
+        let mut shares: Vec<(u32, u32)> = shares.collect();
+        shares.dedup();
+        shares
+    };
+    let Some((first, others)) = history.rules.split_first() else { return vec!["there are no rules".to_owned()] };
+    let expected = shares(first);
+    let apart = others.iter().map(|rule| (rule, shares(rule))).filter(|(_, found)| *found != expected);
+    apart.map(|(rule, found)| format!("rule {} had {expected:?}, rule {} had {found:?}", first.arn, rule.arn)).collect()
+}
+
+/// Weights of others that changed, and rules whose stable and canary group together did not keep their sum.
+pub(crate) fn foreign_weights_touched(history: &History) -> Vec<String> {
+    let mut violations = Vec::new();
+    for rule in &history.rules {
+        let Some((_, first)) = rule.states.first() else { continue };
+        let (expected_others, expected_sum) = others_and_sum(history, first);
+        for (at, weights) in &rule.states {
+            let (others, sum) = others_and_sum(history, weights);
+            if others != expected_others {
+                violations.push(format!("rule {} at {}: {others:?}, not {expected_others:?}", rule.arn, time(*at)));
+            }
+            if sum != expected_sum {
+                violations.push(format!("rule {} at {}: the sum is {sum}, not {expected_sum}", rule.arn, time(*at)));
+            }
+        }
+    }
+    violations
+}
+
+/// ReplicaSets that were scaled down below what the weights on some rule still asked of them.
+///
+/// A group's share of `replicas` is asked of the ReplicaSet that its Service selects at that moment. The number that
+/// lets go of pods is what counts, so scaling up is never wrong here.
+pub(crate) fn let_go_too_early(history: &History, replicas: u32) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut sizes: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut selected: BTreeMap<&str, &str> = BTreeMap::new();
+    for ClusterWrite { at, stored } in &history.cluster {
+        match stored {
+            Stored::Status(_) => {}
+            Stored::Service { name, hash } => {
+                selected.insert(name, hash.as_deref().unwrap_or_default());
+            }
+            Stored::ReplicaSet { hash, replicas: size } => {
+                let before = sizes.insert(hash, *size);
+                if before.is_none_or(|before| *size >= before) {
+                    continue;
+                }
+                let selects = |service: &str| selected.get(service).is_some_and(|selected| selected == hash);
+                for rule in &history.rules {
+                    let Some(weights) = rule.at(*at) else { continue };
+                    let (canary, of) = share(history, weights);
+                    let stable = of - canary;
+                    let mut weight = 0;
+                    weight += if selects(&history.roles.stable_service) { stable } else { 0 };
+                    weight += if selects(&history.roles.canary_service) { canary } else { 0 };
+                    if size * of < weight * replicas {
+                        violations.push(format!(
+                            "ReplicaSet {hash} was scaled to {size} at {} while rule {} gave it {weight} of {of}",
+                            time(*at),
+                            rule.arn,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    violations
+}
+
+/// How often a ReplicaSet was scaled down: a check that saw none has shown nothing.
+pub(crate) fn times_scaled_down(history: &History) -> usize {
+    let mut sizes: BTreeMap<&str, u32> = BTreeMap::new();
+    let scaled_down = history.cluster.iter().filter(|write| match &write.stored {
+        Stored::ReplicaSet { hash, replicas } => sizes.insert(hash, *replicas).is_some_and(|before| *replicas < before),
+        _ => false,
+    });
+    scaled_down.count()
+}
+
+/// The canary's weight, and that of both groups together.
+fn share(history: &History, weights: &Weights) -> (u32, u32) {
+    let canary = history.roles.canary_weight(weights);
+    (canary, canary + history.roles.stable_weight(weights))
+}
+
+fn lowest_terms((part, whole): (u32, u32)) -> (u32, u32) {
+    let (mut divisor, mut rest) = (whole, part);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    (part / divisor.max(1), whole / divisor.max(1))
+}
+
+fn others_and_sum(history: &History, weights: &Weights) -> (Weights, u32) {
+    let roles = &history.roles;
+    let mut others = weights.clone();
+    others.retain(|group, _| *group != roles.stable_group && *group != roles.canary_group);
+    (others, roles.canary_weight(weights) + roles.stable_weight(weights))
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The load balancer of a scenario, set up and looked at with AWS's own client.
+
+use anyhow::{Context, ensure};
+use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, AuthenticateOidcActionConfig, Certificate, FixedResponseActionConfig, ForwardActionConfig,
+    HostHeaderConditionConfig, ProtocolEnum, Rule, RuleCondition, TargetGroupTuple, TargetTypeEnum,
+};
+
+const REGION: &str = "us-east-1";
+
+/// One load balancer with a rule on each of two listeners: port 80, and port 443 where users must log in first and a
+/// third group, somebody else's, has a weight too.
+#[derive(Debug, Clone)]
+pub(crate) struct TwoListeners {
+    client: Client,
+    pub(crate) stable: String,
+    pub(crate) canary: String,
+    pub(crate) http_rule: String,
+    pub(crate) https_rule: String,
+}
+
+/// A client for the lab.
+pub(crate) fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .credentials_provider(Credentials::new("e2e", "e2e", None, None, "e2e"))
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+impl TwoListeners {
+    /// Creates it. All weight of the two groups is on stable: 100 of 100 on both rules, beside 50 of the other group.
+    pub(crate) async fn create(client: Client, name: &str) -> anyhow::Result<Self> {
+        let room = 32 - "-stable".len();
+        ensure!(name.len() <= room, "the name {name} is too long: AWS allows 32 characters for a target group");
+        let load_balancer = load_balancer(&client, name).await?;
+        let stable = target_group(&client, &format!("{name}-stable")).await?;
+        let canary = target_group(&client, &format!("{name}-canary")).await?;
+        let foreign = target_group(&client, &format!("{name}-other")).await?;
+        let http = listener(&client, &load_balancer, ProtocolEnum::Http, 80).await?;
+        let https = listener(&client, &load_balancer, ProtocolEnum::Https, 443).await?;
+        let http_rule = rule(&client, &http, vec![forward(1, &[(&stable, 100), (&canary, 0)])]).await?;
+        let on_https = vec![log_in(1), forward(2, &[(&stable, 100), (&canary, 0), (&foreign, 50)])];
+        let https_rule = rule(&client, &https, on_https).await?;
+        Ok(Self { client, stable, canary, http_rule, https_rule })
+    }
+
+    pub(crate) fn rules(&self) -> [&str; 2] {
+        [&self.http_rule, &self.https_rule]
+    }
+
+    /// The rules as AWS describes them now, without the weights that are ours to change.
+    pub(crate) async fn all_but_our_weights(&self) -> anyhow::Result<Vec<Rule>> {
+        let described = self.client.describe_rules().set_rule_arns(Some(self.rules().map(str::to_owned).into())).send();
+        let mut rules = described.await.context("cannot describe the rules")?.rules.unwrap_or_default();
+        let actions = rules.iter_mut().flat_map(|rule| rule.actions.iter_mut().flatten());
+        let forwards = actions.filter_map(|action| action.forward_config.as_mut());
+        for group in forwards.flat_map(|forward| forward.target_groups.iter_mut().flatten()) {
+            if [Some(&self.stable), Some(&self.canary)].contains(&group.target_group_arn.as_ref()) {
+                group.weight = None;
+            }
+        }
+        rules.sort_by(|one, other| one.rule_arn.cmp(&other.rule_arn));
+        Ok(rules)
+    }
+}
+
+async fn load_balancer(client: &Client, name: &str) -> anyhow::Result<String> {
+    let create = client.create_load_balancer().name(name).subnets("subnet-0000000a").subnets("subnet-0000000b");
+    let made = create.send().await.with_context(|| format!("cannot create load balancer {name}"))?;
+    let made = made.load_balancers.unwrap_or_default().into_iter().next();
+    made.and_then(|made| made.load_balancer_arn).context("no load balancer was made")
+}
+
+async fn target_group(client: &Client, name: &str) -> anyhow::Result<String> {
+    let create = client.create_target_group().name(name).protocol(ProtocolEnum::Http).port(8080);
+    let create = create.vpc_id("vpc-00000001").target_type(TargetTypeEnum::Ip);
+    let made = create.send().await.with_context(|| format!("cannot create target group {name}"))?;
+    let made = made.target_groups.unwrap_or_default().into_iter().next();
+    made.and_then(|made| made.target_group_arn).context("no target group was made")
+}
+
+async fn listener(client: &Client, load_balancer: &str, protocol: ProtocolEnum, port: i32) -> anyhow::Result<String> {
+    let not_found = FixedResponseActionConfig::builder().status_code("404").content_type("text/plain").build();
+    let default = Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(not_found).build();
+    let certificate = (protocol == ProtocolEnum::Https).then(|| {
+        let arn = format!("arn:aws:acm:{REGION}:000000000000:certificate/00000000-0000-0000-0000-000000000001");
+        vec![Certificate::builder().certificate_arn(arn).build()]
+    });
+    let create = client.create_listener().load_balancer_arn(load_balancer).protocol(protocol).port(port);
+    let made = create.set_certificates(certificate).default_actions(default).send().await;
+    let made = made.with_context(|| format!("cannot create a listener for port {port}"))?;
+    let made = made.listeners.unwrap_or_default().into_iter().next();
+    made.and_then(|made| made.listener_arn).context("no listener was made")
+}
+
+async fn rule(client: &Client, listener: &str, actions: Vec<Action>) -> anyhow::Result<String> {
+    let host = HostHeaderConditionConfig::builder().values("shop.example.com").build();
+    let host = RuleCondition::builder().field("host-header").host_header_config(host).build();
+    let create = client.create_rule().listener_arn(listener).priority(10).conditions(host);
+    let made = create.set_actions(Some(actions)).send().await.context("cannot create a rule")?;
+    let made = made.rules.unwrap_or_default().into_iter().next();
+    made.and_then(|made| made.rule_arn).context("no rule was made")
+}
+
+fn forward(order: i32, groups: &[(&str, i32)]) -> Action {
+    let tuple =
+        |(arn, weight): &(&str, i32)| TargetGroupTuple::builder().target_group_arn(*arn).weight(*weight).build();
+    let config = ForwardActionConfig::builder().set_target_groups(Some(groups.iter().map(tuple).collect())).build();
+    Action::builder().r#type(ActionTypeEnum::Forward).order(order).forward_config(config).build()
+}
+
+fn log_in(order: i32) -> Action {
+    let config = AuthenticateOidcActionConfig::builder()
+        .issuer("https://login.example.com")
+        .authorization_endpoint("https://login.example.com/authorize")
+        .token_endpoint("https://login.example.com/token")
+        .user_info_endpoint("https://login.example.com/userinfo")
+        .client_id("shop")
+        .client_secret("not a real secret")
+        .build();
+    Action::builder().r#type(ActionTypeEnum::AuthenticateOidc).order(order).authenticate_oidc_config(config).build()
+}

@@ -1,0 +1,113 @@
+//! A Rollout in the cluster: what people do to one, and what they wait for.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::TryStreamExt;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::history::RolloutStatus;
+
+/// How long one wait may last. Whole updates took under 30 s on two idle cores.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The annotation of the Pod template whose change makes a new version.
+const VERSION: &str = "e2e/version";
+
+/// A Rollout, by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Rollout {
+    api: Api<DynamicObject>,
+    name: String,
+}
+
+/// A Rollout as it was seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) resource_version: String,
+    pub(crate) generation: i64,
+    pub(crate) status: RolloutStatus,
+}
+
+impl Rollout {
+    /// Creates it.
+    pub(crate) async fn create(client: &Client, namespace: &str, manifest: Value) -> anyhow::Result<Self> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let object: DynamicObject = serde_json::from_value(manifest).context("the manifest is no Rollout")?;
+        let name = object.metadata.name.clone().context("the Rollout has no name")?;
+        api.create(&PostParams::default(), &object).await.context("cannot create the Rollout")?;
+        Ok(Self { api, name })
+    }
+
+    /// Waits until the Rollout is as `condition` wants it. `what` says in words what that is.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) -> anyhow::Result<Seen> {
+        let mut last = Seen::default();
+        let met = async {
+            let mut changes = std::pin::pin!(watch_object(self.api.clone(), &self.name));
+            while let Some(change) = changes.try_next().await? {
+                last = Seen::read(change.with_context(|| format!("Rollout {} is gone", self.name))?)?;
+                if condition(&last) {
+                    return Ok(());
+                }
+            }
+            bail!("the watch of the Rollout ended")
+        };
+        let met = timeout(PATIENCE, met).await;
+        match met.unwrap_or_else(|_| Err(anyhow::anyhow!("it was not within {PATIENCE:?}"))) {
+            Ok(()) => Ok(last),
+            Err(error) => {
+                Err(error.context(format!("waiting until Rollout {} is {what}; last seen: {last:?}", self.name)))
+            }
+        }
+    }
+
+    /// Waits until the wished version is stable and its traffic comes through the stable Service.
+    ///
+    /// The controller calls a Rollout healthy as soon as it is promoted; it asks for that last weight right after.
+    pub(crate) async fn until_healthy(&self) -> anyhow::Result<Seen> {
+        let healthy = |seen: &Seen| seen.is_current() && seen.status.phase == "Healthy";
+        self.until("healthy", |seen| healthy(seen) && seen.recorded_weight() == Some(0)).await
+    }
+
+    /// Changes the Pod template. A version that was there before brings its ReplicaSet back.
+    pub(crate) async fn set_version(&self, version: &str) -> anyhow::Result<()> {
+        let patch = json!({ "spec": { "template": { "metadata": { "annotations": { VERSION: version } } } } });
+        let patched = self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(|_| ()).context("cannot change the Pod template")
+    }
+
+    /// What `kubectl argo rollouts abort` does.
+    pub(crate) async fn abort(&self) -> anyhow::Result<()> {
+        let patch = json!({ "status": { "abort": true } });
+        let patched = self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(|_| ()).context("cannot abort the Rollout")
+    }
+}
+
+impl Seen {
+    fn read(object: DynamicObject) -> anyhow::Result<Self> {
+        let status = object.data.get("status").map(RolloutStatus::deserialize).transpose();
+        Ok(Self {
+            resource_version: object.metadata.resource_version.unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            status: status.context("the Rollout's status cannot be read")?.unwrap_or_default(),
+        })
+    }
+
+    /// The status is about the present spec.
+    pub(crate) fn is_current(&self) -> bool {
+        self.status.observed_generation == self.generation.to_string()
+    }
+
+    /// The canary weight in the status.
+    pub(crate) fn recorded_weight(&self) -> Option<u32> {
+        self.status.canary.weights.map(|weights| weights.canary.weight)
+    }
+}

@@ -1,0 +1,137 @@
+//! The stock rollouts controller, set up as its project publishes it: CRDs, role, service account, ConfigMap.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::control_plane::{ControlPlane, reserve};
+use crate::process::Process;
+use crate::tools::Tools;
+
+/// The namespace of the controller.
+const NAMESPACE: &str = "argo-rollouts";
+
+/// What the ConfigMap calls the plugin, and Rollouts refer to.
+pub(crate) const PLUGIN: &str = "argoproj-labs/alb";
+
+/// Namespaces of scenarios begin with this; the plugin lets only these name ARNs.
+pub(crate) const SCENARIO_PREFIX: &str = "e2e-";
+
+const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Installs the controller and starts it, with `plugin` as its traffic router and `aws` as the endpoint of ELBv2.
+pub(crate) async fn start(
+    tools: &Tools,
+    home: &Path,
+    control_plane: &ControlPlane,
+    plugin: &Path,
+    aws: &str,
+) -> anyhow::Result<Process> {
+    let home = home.join("rollouts");
+    let kubeconfig = home.join("kubeconfig");
+    fs::create_dir_all(&home)?;
+    let client = &control_plane.client;
+    install(client, &tools.rollouts_manifests).await?;
+    configure(client, plugin).await?;
+    control_plane.server.write_kubeconfig(&kubeconfig, &own_token(client).await?)?;
+    let arguments = [
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--namespace={NAMESPACE}"),
+        "--leader-elect=false".to_owned(),
+        format!("--metricsPort={}", reserve()?),
+        format!("--healthzPort={}", reserve()?),
+    ];
+    // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it.
+    let environment = [
+        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", aws),
+        ("AWS_ACCESS_KEY_ID", "e2e"),
+        ("AWS_SECRET_ACCESS_KEY", "e2e"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let environment = environment.map(|(name, value)| (name, OsStr::new(value)));
+    Process::start("rollouts-controller", &tools.rollouts_controller, &home, arguments, &environment)
+}
+
+/// Applies what the controller's project publishes: the CRDs, and the role with its account.
+async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(manifests.join("crds"))? {
+        let path = entry?.path();
+        if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.ends_with("-crd.yaml")) {
+            names.push(apply(&definitions, &read(&path)?).await?);
+        }
+    }
+    if names.is_empty() {
+        bail!("no CRDs in {}", manifests.display());
+    }
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
+    apply(&Api::<Namespace>::all(client.clone()), &namespace).await?;
+    let account = read(&manifests.join("base/argo-rollouts-sa.yaml"))?;
+    apply(&Api::<ServiceAccount>::namespaced(client.clone(), NAMESPACE), &account).await?;
+    let role = read(&manifests.join("role/argo-rollouts-clusterrole.yaml"))?;
+    apply(&Api::<ClusterRole>::all(client.clone()), &role).await?;
+    let binding = read(&manifests.join("cluster-install/argo-rollouts-clusterrolebinding.yaml"))?;
+    apply(&Api::<ClusterRoleBinding>::all(client.clone()), &binding).await?;
+    for name in names {
+        let established = await_condition(definitions.clone(), &name, conditions::is_crd_established());
+        timeout(ESTABLISHED_WITHIN, established).await.with_context(|| format!("CRD {name} is not served"))??;
+    }
+    Ok(())
+}
+
+/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does.
+async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
+    let plugins = json!([{
+        "name": PLUGIN,
+        "location": format!("file://{}", plugin.display()),
+        "args": ["--allow", format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*")],
+    }]);
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "argo-rollouts-config", "namespace": NAMESPACE },
+        // JSON is YAML.
+        "data": { "trafficRouterPlugins": plugins.to_string() },
+    });
+    apply(&Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE), &config).await?;
+    Ok(())
+}
+
+/// A token of the controller's own service account, so that its published role is all it may do.
+async fn own_token(client: &Client) -> anyhow::Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+    let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
+    let granted = accounts.create_token_request("argo-rollouts", &PostParams::default(), &request).await?;
+    Ok(granted.status.context("the API server granted no token")?.token)
+}
+
+/// Server-side apply: the CRDs are too large for the annotation of the client-side one.
+async fn apply<K>(api: &Api<K>, manifest: &Value) -> anyhow::Result<String>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let name = manifest.pointer("/metadata/name").and_then(Value::as_str).context("a manifest has no name")?;
+    let parameters = PatchParams::apply("e2e").force();
+    let applied = api.patch(name, &parameters, &Patch::Apply(manifest)).await;
+    applied.with_context(|| format!("cannot apply {name}"))?;
+    Ok(name.to_owned())
+}
+
+fn read(path: &Path) -> anyhow::Result<Value> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_saphyr::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))
+}
