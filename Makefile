@@ -30,7 +30,7 @@ lint: $(TOOLS)/cargo-deny ## format, clippy, Go vet, licences and banned crates
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd tests/hosts/argo-1.10.2 && go vet . hosts.test/host/... && test -z "$$(gofmt -l ..)"
-	$(TOOLS)/cargo-deny --locked check bans licenses sources
+	$(TOOLS)/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
 
 advisories: $(TOOLS)/cargo-deny ## known vulnerabilities; needs the network
 	$(TOOLS)/cargo-deny --locked check advisories
