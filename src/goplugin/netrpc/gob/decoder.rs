@@ -164,3 +164,60 @@ pub(super) fn empty(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.shrink_to(KEPT_BYTES);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::put_bytes;
+    use super::*;
+
+    /// The messages of a text of this many bytes.
+    fn text(length: usize) -> Vec<u8> {
+        let mut body = vec![12, 0];
+        put_bytes(&mut body, &vec![b'x'; length]);
+        let mut message = Vec::new();
+        put_bytes(&mut message, &body);
+        message
+    }
+
+    fn held(decoder: &Decoder) -> usize {
+        decoder.arrived.bytes.capacity()
+    }
+
+    #[test]
+    fn a_length_alone_takes_no_memory() {
+        let mut decoder = Decoder::new(Limits { message_bytes: 1 << 40, ..Limits::default() });
+        // Allowed, and far from arrived: a gigabyte.
+        decoder.push(&[0xfc, 0x40, 0, 0, 0, 12, 0]).unwrap();
+        assert!(decoder.next_value().unwrap().is_none());
+        assert!(held(&decoder) < 1024);
+    }
+
+    #[test]
+    fn what_was_walked_is_dropped_while_the_stream_goes_on() {
+        let mut decoder = Decoder::new(Limits::default());
+        let message = text(1000);
+        let (head, tail) = message.split_at(500);
+        decoder.push(head).unwrap();
+        for _ in 0..1000 {
+            // There is always half a message left over.
+            decoder.push(&[tail, head].concat()).unwrap();
+            assert_eq!(decoder.next_value().unwrap().unwrap().deserialize::<&str>().unwrap().len(), 1000);
+            assert!(decoder.next_value().unwrap().is_none());
+        }
+        assert!(held(&decoder) < 10_000, "{} bytes are held", held(&decoder));
+    }
+
+    #[test]
+    fn a_large_value_is_given_back() {
+        let mut decoder = Decoder::new(Limits::default());
+        let large = 3 << 20;
+        for piece in text(large).chunks(4096) {
+            decoder.push(piece).unwrap();
+        }
+        assert_eq!(decoder.next_value().unwrap().unwrap().deserialize::<&str>().unwrap().len(), large);
+        assert!(held(&decoder) >= large);
+        assert!(decoder.next_value().unwrap().is_none());
+        assert!(held(&decoder) <= KEPT_BYTES);
+        assert!(decoder.walk.held() <= KEPT_BYTES);
+    }
+}

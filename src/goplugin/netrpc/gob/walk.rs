@@ -69,6 +69,12 @@ impl Walk {
         *self = Self { value, ..Self::default() };
     }
 
+    /// How many bytes are set aside for the value.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.value.capacity()
+    }
+
     /// Walks the next message. What follows the value in its message is ignored, as Go does.
     ///
     /// # Errors

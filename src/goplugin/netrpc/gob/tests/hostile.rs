@@ -225,6 +225,19 @@ fn values_must_fit_their_types() {
     assert_eq!(refuse(&[2 * 8, 0, 2, 0xff, 0xff]), Error::BadName);
     let long = [&value_of(8)[..], &[0xfe, 4, 1], &[b'x'; 1025]].concat();
     assert_eq!(refuse(&long), Error::BadName);
+    // An array of two ints has three, and a struct of one field has a second.
+    let array = message(&[0x7f, 1, 2, 4, 1, 4, 0, 0]);
+    let bytes = [array, message(&[&value_of(64)[..], &[3, 2, 2, 2]].concat())].concat();
+    assert_eq!(refused(&bytes, Limits::default()), Error::ArrayLength { sent: 3, length: 2 });
+    let structure = message(&[0x7f, 3, 1, 1, 1, b'S', 0, 1, 1, 1, 1, b'X', 1, 4, 0, 0, 0]);
+    let no_such_field = Error::NoSuchField { name: "S".to_owned(), fields: 1 };
+    for value in [
+        &[0xff, 0x80, 2, 6, 0][..],
+        &[0xff, 0x80, 1, 6, 1, 6, 0],
+        &[0xff, 0x80, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255],
+    ] {
+        assert_eq!(refused(&[&structure, &message(value)[..]].concat(), Limits::default()), no_such_field);
+    }
     // A slice of a type that is never defined.
     let bytes = [slice_type(64, 99), message(&[&value_of(64)[..], &[1, 1]].concat())].concat();
     assert_eq!(refused(&bytes, Limits::default()), Error::UndefinedType { id: 99 });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::super::{Decoder, Error, Limits};
@@ -168,6 +168,37 @@ fn an_error_says_where() {
     assert_eq!(error, "Points[a].X: invalid type: integer `1`, expected a string");
     assert_eq!(mismatch::<Vec<u8>>("slices", 1), "[2]: invalid value: integer `-300`, expected u8");
     assert_eq!(mismatch::<(i64, i64)>("slices", 1), "1 of 3 elements are too many");
+}
+
+/// A reader that stops early must not leave the rest to be taken for what comes next.
+#[test]
+fn nothing_is_left_unread() {
+    #[derive(Debug)]
+    struct First;
+    impl<'de> Deserialize<'de> for First {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(First)
+        }
+    }
+    impl<'de> Visitor<'de> for First {
+        type Value = Self;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a map")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+            map.next_entry::<String, IgnoredAny>().map(|_| self)
+        }
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Maps {
+        #[serde(rename = "Points")]
+        _points: First,
+    }
+    assert_eq!(mismatch::<First>("structs", 3), "struct Label has more fields than are wanted");
+    assert_eq!(mismatch::<Maps>("maps", 0), "Points: 1 of 2 entries are too many");
+    assert!(read::<First>("maps", 1).is_ok());
+    assert!(read::<First>("structs", 2).is_ok());
 }
 
 #[test]
