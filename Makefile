@@ -35,17 +35,17 @@ lint: $(TOOLS)/cargo-deny ## format, clippy, Go vet, licences and banned crates
 advisories: $(TOOLS)/cargo-deny ## known vulnerabilities; needs the network
 	$(TOOLS)/cargo-deny --locked check advisories
 
-dist: ## the fully static binary, and a test that starts it in an empty root
-	$(CARGO) build --locked --profile dist --target $(TRIPLE) --bin $(PLUGIN) \
-		--config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
+dist: $(DIST) ## the fully static binary, and a test that starts it in an empty root
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored static_binary
 
 e2e: $(DIST) ## the stock rollouts controller, a real API server, our static binary
 	$(CARGO) test --locked --quiet -p e2e --bins
 	$(CARGO) run --locked --quiet -p e2e -- --plugin $(DIST)
 
-$(DIST):
-	$(MAKE) dist
+$(DIST): Cargo.toml Cargo.lock $(shell find src -type f)
+	$(CARGO) build --locked --profile dist --target $(TRIPLE) --bin $(PLUGIN) \
+		--config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
+	@touch $@
 
 hosts: $(HOST) ## the Go programs that play the rollouts controller in tests
 

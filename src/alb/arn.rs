@@ -3,15 +3,41 @@
 //! Shapes: AWS Service Authorization Reference, "Elastic Load Balancing V2", resource types.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// The ARN of a target group: `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetGroupArn(String);
+pub type TargetGroupArn = Arn<TargetGroup>;
 
 /// The ARN of a listener's rule: `…:listener-rule/app/LOAD-BALANCER/ID/LISTENER-ID/RULE-ID`.
+pub type RuleArn = Arn<ListenerRule>;
+
+/// The ARN of a resource of the kind `R`. It always has a region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleArn(String);
+pub struct Arn<R> {
+    text: String,
+    resource: PhantomData<R>,
+}
+
+/// A kind of resource, as its ARNs look.
+pub trait Resource {
+    /// What people call it.
+    const NAME: &'static str;
+    /// The first part of the ARN's resource.
+    const KIND: &'static str;
+    /// How many parts the resource has, the first included.
+    const PARTS: usize;
+    /// An ARN of this kind.
+    const EXAMPLE: &'static str;
+}
+
+/// A target group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetGroup {}
+
+/// A listener's rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListenerRule {}
 
 /// What is wrong with an ARN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,104 +57,73 @@ pub enum ArnError {
     NoRegion(String),
 }
 
-const TARGET_GROUP_EXAMPLE: &str =
-    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/73e2d6bc24d8a067";
-const RULE_EXAMPLE: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee";
-
-/// The text of an ARN whose resource has `count` parts, the first of them `kind`.
-fn checked(text: &str, kind: &str, count: usize, wrong: ArnError) -> Result<String, ArnError> {
-    let mut fields = text.splitn(6, ':');
-    let mut field = || fields.next().unwrap_or_default();
-    let (prefix, partition, service, region, account, resource) =
-        (field(), field(), field(), field(), field(), field());
-    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let part = |text: &str| !text.is_empty() && plain(text);
-    let resource: Vec<&str> = resource.split('/').collect();
-    let known = prefix == "arn" && partition.starts_with("aws") && service == "elasticloadbalancing";
-    let whole = resource.len() == count && resource.first() == Some(&kind) && resource.iter().all(|text| part(text));
-    if !(known && whole && part(account) && plain(region)) {
-        return Err(wrong);
-    }
-    if region.is_empty() { Err(ArnError::NoRegion(text.to_owned())) } else { Ok(text.to_owned()) }
+impl Resource for TargetGroup {
+    const NAME: &'static str = "target group";
+    const KIND: &'static str = "targetgroup";
+    const PARTS: usize = 3;
+    const EXAMPLE: &'static str =
+        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/73e2d6bc24d8a067";
 }
 
-/// The region of an ARN that was checked when it was made.
-fn region(arn: &str) -> &str {
-    arn.split(':').nth(3).unwrap_or_default()
+impl Resource for ListenerRule {
+    const NAME: &'static str = "listener rule";
+    const KIND: &'static str = "listener-rule";
+    const PARTS: usize = 6;
+    const EXAMPLE: &'static str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee";
 }
 
-impl TargetGroupArn {
+impl<R> Arn<R> {
     /// An ARN from AWS's own answer.
     pub(super) fn from_aws(text: &str) -> Self {
-        Self(text.to_owned())
+        Self { text: text.to_owned(), resource: PhantomData }
     }
 
     /// The ARN as AWS writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The AWS region it lives in.
     #[must_use]
     pub fn region(&self) -> &str {
-        region(&self.0)
+        self.text.split(':').nth(3).unwrap_or_default()
     }
 }
 
 impl RuleArn {
-    /// An ARN from AWS's own answer.
-    pub(super) fn from_aws(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// The ARN as AWS writes it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The AWS region it lives in.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        region(&self.0)
-    }
-
     /// The listener the rule belongs to: AWS builds a rule's ARN from its listener's.
     #[must_use]
     pub fn listener(&self) -> String {
-        let listener = self.0.replacen(":listener-rule/", ":listener/", 1);
+        let listener = self.text.replacen(":listener-rule/", ":listener/", 1);
         listener.rsplit_once('/').map_or_else(|| listener.clone(), |(listener, _)| listener.to_owned())
     }
 }
 
-impl FromStr for TargetGroupArn {
+impl<R: Resource> FromStr for Arn<R> {
     type Err = ArnError;
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
-        let wrong = ArnError::Shape { given: text.to_owned(), wanted: "target group", example: TARGET_GROUP_EXAMPLE };
-        checked(text, "targetgroup", 3, wrong).map(Self)
+        let mut fields = text.splitn(6, ':');
+        let mut field = || fields.next().unwrap_or_default();
+        let (prefix, partition, service, region, account, resource) =
+            (field(), field(), field(), field(), field(), field());
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let part = |text: &str| !text.is_empty() && plain(text);
+        let resource: Vec<&str> = resource.split('/').collect();
+        let known = prefix == "arn" && partition.starts_with("aws") && service == "elasticloadbalancing";
+        let whole =
+            resource.len() == R::PARTS && resource.first() == Some(&R::KIND) && resource.iter().all(|text| part(text));
+        if !(known && whole && part(account) && plain(region)) {
+            return Err(ArnError::Shape { given: text.to_owned(), wanted: R::NAME, example: R::EXAMPLE });
+        }
+        if region.is_empty() { Err(ArnError::NoRegion(text.to_owned())) } else { Ok(Self::from_aws(text)) }
     }
 }
 
-impl FromStr for RuleArn {
-    type Err = ArnError;
-
-    fn from_str(text: &str) -> Result<Self, ArnError> {
-        let wrong = ArnError::Shape { given: text.to_owned(), wanted: "listener rule", example: RULE_EXAMPLE };
-        checked(text, "listener-rule", 6, wrong).map(Self)
-    }
-}
-
-impl fmt::Display for TargetGroupArn {
+impl<R> fmt::Display for Arn<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for RuleArn {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
@@ -138,10 +133,10 @@ mod tests {
 
     #[test]
     fn arns_of_every_partition_are_read() {
-        for arn in [TARGET_GROUP_EXAMPLE, "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/a/b"] {
+        for arn in [TargetGroup::EXAMPLE, "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/a/b"] {
             assert_eq!(arn.parse::<TargetGroupArn>().unwrap().as_str(), arn);
         }
-        let rule: RuleArn = RULE_EXAMPLE.parse().unwrap();
+        let rule: RuleArn = ListenerRule::EXAMPLE.parse().unwrap();
         assert_eq!(rule.region(), "eu-west-1");
         assert_eq!(
             rule.listener(),
@@ -151,13 +146,17 @@ mod tests {
 
     #[test]
     fn what_is_not_such_an_arn_is_named_with_an_example() {
-        for text in
-            ["", "web", RULE_EXAMPLE, "arn:aws:s3:::bucket", "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/"]
-        {
+        for text in [
+            "",
+            "web",
+            ListenerRule::EXAMPLE,
+            "arn:aws:s3:::bucket",
+            "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/",
+        ] {
             let error = text.parse::<TargetGroupArn>().unwrap_err().to_string();
             assert!(error.contains("is not the ARN of a target group; one looks like arn:aws:"), "{error}");
         }
-        assert!(TARGET_GROUP_EXAMPLE.parse::<RuleArn>().unwrap_err().to_string().contains("listener rule"));
+        assert!(TargetGroup::EXAMPLE.parse::<RuleArn>().unwrap_err().to_string().contains("listener rule"));
     }
 
     #[test]
