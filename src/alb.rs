@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-pub use arn::{ArnError, RuleArn, TargetGroupArn};
+pub use arn::{Arn, ArnError, ListenerRule, Resource, RuleArn, TargetGroup, TargetGroupArn};
 pub use aws::Aws;
 pub use error::{Error, ErrorKind};
 pub use rule::{Rule, WeightedGroup};
