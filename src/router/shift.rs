@@ -107,6 +107,8 @@ impl<'a> Shift<'a> {
     /// What may pass by itself is waited for as long as `hold` lets the call wait.
     pub(super) async fn carry_out(&mut self, hold: &mut Hold) -> Result<Instant, Unfinished> {
         let began = Instant::now();
+        // What the last pass said. A read that is cut short by the deadline knows less, and would change the text.
+        let mut last: Option<Unfinished> = None;
         loop {
             let found_anew = self.rules.is_none();
             match self.attempt(hold).await {
@@ -123,9 +125,14 @@ impl<'a> Shift<'a> {
                     self.rules = None;
                 }
                 Err(unfinished) => {
+                    let unfinished = match last.take() {
+                        Some(last) if matches!(*unfinished.cause, Cause::Slow) => last,
+                        _ => unfinished,
+                    };
                     if !(unfinished.may_pass() && hold.wait().await) {
                         return Err(unfinished);
                     }
+                    last = Some(unfinished);
                 }
             }
         }

@@ -163,6 +163,14 @@ async fn a_call_for_a_rollout_that_is_held_already_waits_within_its_own_budget()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_is_cut_short_does_not_hide_what_aws_said() {
+    let (fake, rollout) = two_rules();
+    fake.fail("observe", Fault::Transient);
+    fake.hang_after("observe", 1);
+    assert!(error_of(&router(&fake), &rollout, 10).await.contains("Throttling"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_calls_for_one_rollout_at_once_are_all_answered() {
     let (fake, rollout) = two_rules();
     let router = router(&fake);
@@ -174,7 +182,7 @@ async fn many_calls_for_one_rollout_at_once_are_all_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_read_that_hangs_is_given_up_when_the_call_must_be_answered() {
     let (fake, rollout) = two_rules();
-    fake.hang("observe");
+    fake.hang_after("observe", 0);
     let (router, began) = (router(&fake), Instant::now());
     assert!(error_of(&router, &rollout, 10).await.contains("AWS did not answer before"));
     assert_eq!(began.elapsed(), BUDGET);
@@ -229,7 +237,7 @@ async fn two_rollouts_on_one_rule_do_not_undo_each_other() {
     other["canaryTargetGroupArn"] = group("canary-b").as_str().into();
     let mut second = rollout_on("b", &["r"]);
     let routing = second.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
-    routing.plugins.insert("argoproj-labs/alb".to_owned(), crate::rollout::PluginEntry(other.to_string()));
+    routing.plugins.insert("argoproj-labs/alb".to_owned(), other.to_string().into_bytes());
     let first = rollout_on("a", &["r"]);
     for weight in [10, 60, 100, 0] {
         let (one, two) =

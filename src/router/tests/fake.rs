@@ -27,7 +27,7 @@ struct State {
     put_back: HashMap<String, Vec<WeightedGroup>>,
     once: HashMap<String, VecDeque<Fault>>,
     always: HashMap<String, Fault>,
-    hangs: Option<String>,
+    hangs: Option<(String, usize)>,
     calls: Vec<String>,
 }
 
@@ -63,9 +63,9 @@ impl Fake {
         self.state().always.insert(call.to_owned(), fault);
     }
 
-    /// Calls of this name never end.
-    pub(super) fn hang(&self, call: &str) {
-        self.state().hangs = Some(call.to_owned());
+    /// Calls of this name never end, once so many more have.
+    pub(super) fn hang_after(&self, call: &str, calls: usize) {
+        self.state().hangs = Some((call.to_owned(), calls));
     }
 
     pub(super) fn heal(&self) {
@@ -120,7 +120,15 @@ impl Fake {
     }
 
     async fn begin(&self, call: &str) -> Result<(), Error> {
-        if self.state().hangs.as_deref() == Some(call) {
+        let hangs = match &mut self.state().hangs {
+            Some((name, 0)) if name == call => true,
+            Some((name, left)) if name == call => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        };
+        if hangs {
             std::future::pending::<()>().await;
         }
         let mut state = self.state();
