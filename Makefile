@@ -5,8 +5,14 @@ PLUGIN := rollouts-plugin-trafficrouter-alb
 TRIPLE := $(shell uname -m)-unknown-linux-gnu
 DIST := target/$(TRIPLE)/dist/$(PLUGIN)
 HOST := target/hosts/argo-1.10.2
+# One program a folder: the controllers of four releases, a host that offers gRPC, and a plugin in Go to compare with.
+HOSTS := $(addprefix target/hosts/, argo-1.7.2 argo-1.8.5 argo-1.9.3 argo-1.10.2 grpc)
+PEER := target/hosts/peer
 TOOLS := target/tools/bin
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
+FUZZ_TARGETS := gob stream session handshake entry
+FUZZ_SECONDS ?= 60
 
 # The Go programs need a newer Go than many machines have; Go fetches it by itself.
 export GOTOOLCHAIN := auto
@@ -14,22 +20,24 @@ export CGO_ENABLED := 0
 # Servers of tests are on this machine; a proxy would not find them.
 export NO_PROXY := 127.0.0.1,localhost
 
-.PHONY: help demo test lint e2e dist ci hosts advisories
+.PHONY: help demo test lint e2e dist ci hosts proto advisories
 
 help: ## lists the targets
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(HOST) ## shows five weight shifts on a load balancer in memory, through the real plugin
 	$(CARGO) build --locked --quiet --bin $(PLUGIN)
 	$(CARGO) run --locked --quiet -p lab -- demo --plugin target/debug/$(PLUGIN) --host $(HOST)
 
-test: $(HOST) ## unit and integration tests
+test: $(HOSTS) ## unit and integration tests
 	$(CARGO) test --locked
 
 lint: $(TOOLS)/cargo-deny ## format, clippy, Go vet, licences and banned crates
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	cd tests/hosts/argo-1.10.2 && go vet . hosts.test/host/... && test -z "$$(gofmt -l ..)"
+	cd tests/hosts/grpc && go vet ./... hosts.test/host/... && test -z "$$(gofmt -l ..)"
+	cd tests/hosts/peer && go vet .
+	cd tests/hosts/generate && go vet . && go run . -check
 	$(TOOLS)/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
 
 advisories: $(TOOLS)/cargo-deny ## known vulnerabilities; needs the network
@@ -42,16 +50,19 @@ e2e: $(DIST) ## the stock rollouts controller, a real API server, our static bin
 	$(CARGO) test --locked --quiet -p e2e --bins
 	$(CARGO) run --locked --quiet -p e2e -- --plugin $(DIST)
 
-$(DIST): Cargo.toml Cargo.lock $(shell find src -type f)
+$(DIST): Cargo.toml Cargo.lock build.rs $(shell find src proto -type f)
 	$(CARGO) build --locked --profile dist --target $(TRIPLE) --bin $(PLUGIN) \
 		--config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
 	@touch $@
 
-hosts: $(HOST) ## the Go programs that play the rollouts controller in tests
+hosts: $(HOSTS) $(PEER) ## the Go programs that play the rollouts controller in tests
 
-$(HOST): $(shell find tests/hosts -name '*.go' -o -name 'go.*')
-	@echo "building the Go host (about 2 minutes the first time)"
-	cd tests/hosts/argo-1.10.2 && go build -trimpath -o $(abspath $@) .
+$(HOSTS) $(PEER): target/hosts/%: $(shell find tests/hosts -name '*.go' -o -name 'go.*')
+	@echo "building the Go program $* (a minute or two the first time)"
+	cd tests/hosts/$* && nice -n 5 go build -trimpath -o $(abspath $@) .
+
+proto: ## writes the Go code of proto/ that the hosts use
+	cd tests/hosts/generate && go run .
 
 $(TOOLS)/cargo-deny:
 	@echo "installing cargo-deny $(DENY_VERSION) (about 4 minutes, once)"
@@ -67,3 +78,19 @@ ci: ## everything, with the time of each part
 .PHONY: measure
 measure: $(DIST) $(HOST) ## the numbers in the README
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture measure
+
+.PHONY: bench-doors
+bench-doors: $(DIST) target/hosts/grpc $(PEER) ## our doors against a plugin in Go, in one run
+	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture bench::doors
+
+.PHONY: fuzz
+fuzz: $(TOOLS)/cargo-fuzz ## each fuzz target for FUZZ_SECONDS (60), from the bytes in tests/data/wire; needs a nightly toolchain
+	fuzz/seed.sh
+	for target in $(FUZZ_TARGETS); do \
+		PATH="$(abspath $(TOOLS)):$$PATH" $(CARGO) +nightly fuzz run $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=10 || exit 1; \
+	done
+
+$(TOOLS)/cargo-fuzz:
+	@echo "installing cargo-fuzz $(FUZZ_VERSION) (about 2 minutes, once)"
+	$(CARGO) install --locked --quiet --root target/tools cargo-fuzz --version $(FUZZ_VERSION)

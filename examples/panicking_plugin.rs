@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use trafficrouter_alb::door::COOKIE;
 use trafficrouter_alb::goplugin::hclog::{HostLog, LogWriter, report_panics};
 use trafficrouter_alb::goplugin::netrpc::{CallError, CallFuture, Offer, Service, argument, gob, reply};
-use trafficrouter_alb::goplugin::{HostEnvironment, serve, shake_hands};
+use trafficrouter_alb::goplugin::{HostEnvironment, Plugin, serve, shake_hands};
 use trafficrouter_alb::rollout::Rollout;
 
 /// Every method succeeds, but for a Rollout of the name `panic`.
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
     report_panics(log);
     let Ok(runtime) = tokio::runtime::Runtime::new() else { return ExitCode::FAILURE };
     runtime.block_on(async {
-        let Ok(socket) = shake_hands(&host, 1, "netrpc") else { return ExitCode::FAILURE };
-        serve(socket, Offer { name: "RpcTrafficRouterPlugin", service: Arc::new(Panicking) }, std::future::pending())
-            .await;
+        let plugin = Plugin::Netrpc(Offer { name: "RpcTrafficRouterPlugin", service: Arc::new(Panicking) });
+        let Ok(listening) = shake_hands(&host, 1, plugin) else { return ExitCode::FAILURE };
+        serve(listening, std::future::pending()).await;
         ExitCode::SUCCESS
     })
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alb::Aws;
 use crate::config::Arguments;
-use crate::door;
+use crate::door::{self, Door};
 use crate::goplugin::hclog::{self, HostLog, LogWriter};
 use crate::goplugin::{self, HostEnvironment};
 use crate::router::Router;
@@ -27,9 +27,24 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// What a person reads who starts the program by hand.
 const FOR_A_PERSON: &str = "\
-This is a traffic router plugin. The Argo Rollouts controller starts it; started by hand it does nothing.
-Name it in the ConfigMap argo-rollouts-config and in a Rollout's trafficRouting.plugins (see deploy/ in the repository).
-`--help` lists the arguments that the ConfigMap can give it.
+This is a traffic router plugin for Argo Rollouts. It shifts the weights of an AWS Application Load Balancer.
+The rollouts controller starts it; started by hand it does nothing.
+
+To use it, name it in the ConfigMap argo-rollouts-config and restart the controller:
+
+  trafficRouterPlugins: |-
+    - name: argoproj-labs/alb
+      location: file:///path/to/this/program
+      args: [--allow, 'NAMESPACE=ARN-PATTERN']
+
+Then name the target groups in a Rollout, under spec.strategy.canary.trafficRouting:
+
+  plugins:
+    argoproj-labs/alb:
+      stableTargetGroupArn: arn:aws:elasticloadbalancing:...
+      canaryTargetGroupArn: arn:aws:elasticloadbalancing:...
+
+--help lists what args can hold. deploy/ in the repository has whole examples.
 ";
 
 /// Runs the program with these arguments, the first of which is its own path.
@@ -65,6 +80,7 @@ fn serve(host: &HostEnvironment, program: &str, parsed: Result<Arguments, clap::
     let Ok(log) = LogWriter::start(io::stderr()) else { return ExitCode::FAILURE };
     let level = parsed.as_ref().map_or(LevelFilter::INFO, |arguments| arguments.log_level);
     start_logging(&log, level);
+    let chose = parsed.as_ref().ok().and_then(|arguments| arguments.door);
     // Arguments that cannot be used are an error of every call, not of the start: see `Router::new`.
     let settings = parsed.map(|arguments| arguments.settings(program)).map_err(|error| one_line(&error));
     if let Err(problem) = &settings {
@@ -74,7 +90,7 @@ fn serve(host: &HostEnvironment, program: &str, parsed: Result<Arguments, clap::
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(serve_until_done(host, Router::new(settings, Arc::new(Aws::new()))));
+            let code = runtime.block_on(serve_until_done(host, chose, Router::new(settings, Arc::new(Aws::new()))));
             // A call to AWS may still be under way; nobody is left to hear of it.
             runtime.shutdown_background();
             code
@@ -88,18 +104,20 @@ fn serve(host: &HostEnvironment, program: &str, parsed: Result<Arguments, clap::
     code
 }
 
-async fn serve_until_done(host: &HostEnvironment, router: Router) -> ExitCode {
-    let version = host.negotiate(&[door::netrpc::VERSION]).unwrap_or(door::netrpc::VERSION);
+async fn serve_until_done(host: &HostEnvironment, chose: Option<Door>, router: Router) -> ExitCode {
+    let (door, version) = Door::for_host(host, chose);
+    let plugin = door.open(Arc::new(router));
+    let protocol = plugin.protocol();
     // The handshake comes before anything that could fail or take time.
-    let socket = match goplugin::shake_hands(host, version, door::netrpc::PROTOCOL) {
-        Ok(socket) => socket,
+    let listening = match goplugin::shake_hands(host, version, plugin) {
+        Ok(listening) => listening,
         Err(error) => {
             error!("{error}");
             return ExitCode::FAILURE;
         }
     };
-    info!(version = env!("CARGO_PKG_VERSION"), door = door::netrpc::PROTOCOL, "started");
-    goplugin::serve(socket, door::netrpc::offer(Arc::new(router)), stopped()).await;
+    info!(version = env!("CARGO_PKG_VERSION"), door = protocol, "started");
+    goplugin::serve(listening, stopped()).await;
     ExitCode::SUCCESS
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
+use crate::door::Door;
 use crate::router::{Allow, Settings};
 
 /// Shifts the weights of an AWS Application Load Balancer for Argo Rollouts, and waits until they are true.
@@ -39,6 +40,14 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", env = "ROLLOUTS_ALB_MAX_HELD", default_value = "5",
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_held: u16,
+
+    /// The protocol to serve, whatever the host's versions say.
+    ///
+    /// By default a host that offers application version 2 gets grpc, any other netrpc. The version told to the host is
+    /// then the protocol's own (netrpc 1, grpc 2), or the host's if it offers just one: so a host that speaks grpc as
+    /// version 1 is served too.
+    #[arg(long, value_name = "PROTOCOL", env = "ROLLOUTS_ALB_DOOR")]
+    pub door: Option<Door>,
 
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "ROLLOUTS_ALB_LOG_LEVEL", default_value = "info")]
@@ -83,7 +92,7 @@ mod tests {
         let arguments = Arguments::try_parse_from(["plugin"]).unwrap();
         assert_eq!((arguments.block_budget, arguments.max_held), (Duration::from_secs(45), 5));
         assert_eq!(arguments.log_level, LevelFilter::INFO);
-        assert!(arguments.allow.is_empty());
+        assert!(arguments.allow.is_empty() && arguments.door.is_none());
     }
 
     #[test]
@@ -92,6 +101,7 @@ mod tests {
             (["plugin", "--allow", "shop"], "NAMESPACE=ARN-PATTERN"),
             (["plugin", "--block-budget", "1h"], "between 1s and 10m"),
             (["plugin", "--max-held", "0"], "--max-held"),
+            (["plugin", "--door", "tcp"], "[possible values: netrpc, grpc]"),
             (["plugin", "--alow", "x=arn:y"], "--allow"),
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,11 +13,17 @@ use tracing::{debug, info, warn};
 
 pub use handshake::{Cookie, HostEnvironment, NotAHost};
 pub use socket::{Socket, SocketError};
+pub use tls::TlsError;
 
+use tls::AutoMtls;
+
+pub mod grpc;
 mod handshake;
 pub mod hclog;
 pub mod netrpc;
+mod paced;
 mod socket;
+mod tls;
 
 /// How long a host may take to dial. It gives up itself after 60 s (`ClientConfig.StartTimeout`).
 const FIRST_DIAL: Duration = Duration::from_secs(60);
@@ -24,8 +31,34 @@ const FIRST_DIAL: Duration = Duration::from_secs(60);
 const WITHOUT_HOST: Duration = Duration::from_secs(1);
 /// How long no connection is accepted after one could not be: the system lacks file descriptors, say.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// The most connections at a time. A host makes one; what each may cost is bounded, so their number must be too.
+const MAX_CONNECTIONS: usize = 4;
 /// How long a host may take to close its connection after Quit. It kills us 2 s after the reply (`Client.Kill`).
 const AFTER_QUIT: Duration = Duration::from_secs(1);
+
+/// What a host is offered, by the protocol it is served over.
+#[derive(Clone, Debug)]
+pub enum Plugin {
+    /// Go's net/rpc on yamux.
+    Netrpc(netrpc::Offer),
+    /// gRPC.
+    Grpc(grpc::Offer),
+}
+
+/// A plugin whose host knows where it listens.
+#[derive(Debug)]
+pub struct Listening {
+    socket: Socket,
+    greeted: Greeted,
+}
+
+/// What was agreed on for every connection.
+#[derive(Clone, Debug)]
+struct Greeted {
+    plugin: Plugin,
+    tls: Option<AutoMtls>,
+    multiplexed: bool,
+}
 
 /// Why a plugin could not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +66,23 @@ pub enum StartError {
     /// There is no place for the socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The host wants TLS that we cannot give.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The host does not read our handshake.
     #[error("the handshake could not be written to stdout: {0}")]
     Handshake(io::Error),
+}
+
+impl Plugin {
+    /// The protocol's name in the handshake.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Netrpc(_) => "netrpc",
+            Self::Grpc(_) => "grpc",
+        }
+    }
 }
 
 /// Listens, and tells the host where. stdout is closed to us afterwards: a host that has read the line reads no further,
@@ -43,10 +90,16 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`].
-pub fn shake_hands(host: &HostEnvironment, version: u32, protocol: &str) -> Result<Socket, StartError> {
+pub fn shake_hands(host: &HostEnvironment, version: u32, plugin: Plugin) -> Result<Listening, StartError> {
+    let is_grpc = matches!(plugin, Plugin::Grpc(_));
+    let answer = |client: &String| AutoMtls::answering(client, is_grpc.then_some(grpc::ALPN));
+    let tls = host.client_certificate.as_ref().map(answer).transpose()?;
+    let greeted = Greeted { plugin, tls, multiplexed: is_grpc && host.multiplex_offered };
+
     let dir = host.socket_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let socket = Socket::bind_in(&dir)?;
-    let line = host.line(version, protocol, socket.path());
+    let socket = Socket::bind_in(&dir, host.socket_group.as_deref())?;
+    let certificate = greeted.tls.as_ref().map(AutoMtls::certificate).unwrap_or_default();
+    let line = host.line(version, greeted.plugin.protocol(), socket.path(), &certificate, greeted.multiplexed);
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(StartError::Handshake)?;
     let nowhere = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
@@ -54,11 +107,12 @@ pub fn shake_hands(host: &HostEnvironment, version: u32, protocol: &str) -> Resu
         // An empty root has no /dev/null. Then stdout stays open, and our own rule not to write to it must do.
         debug!("stdout stays open: {error}");
     }
-    Ok(socket)
+    Ok(Listening { socket, greeted })
 }
 
-/// Serves hosts over `netrpc` until the host says Quit, is gone, or `stop` is done.
-pub async fn serve(socket: Socket, offer: netrpc::Offer, stop: impl Future<Output = ()>) {
+/// Serves hosts until the host tells us to go, is gone, or `stop` is done.
+pub async fn serve(listening: Listening, stop: impl Future<Output = ()>) {
+    let Listening { socket, greeted } = listening;
     let quit = CancellationToken::new();
     let mut connections = JoinSet::new();
     let mut alone_until = Instant::now() + FIRST_DIAL;
@@ -66,8 +120,9 @@ pub async fn serve(socket: Socket, offer: netrpc::Offer, stop: impl Future<Outpu
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
+                Ok(_) if connections.len() >= MAX_CONNECTIONS => debug!("one connection too many was closed"),
                 Ok(connection) => {
-                    connections.spawn(netrpc::serve(connection, offer.clone(), quit.clone()));
+                    connections.spawn(greeted.clone().serve(connection, quit.clone()));
                 }
                 Err(error) => {
                     warn!("a connection could not be accepted: {error}");
@@ -92,6 +147,21 @@ pub async fn serve(socket: Socket, offer: netrpc::Offer, stop: impl Future<Outpu
                 return;
             }
             () = &mut stop => return,
+        }
+    }
+}
+
+impl Greeted {
+    /// Serves one connection.
+    async fn serve(self, connection: UnixStream, quit: CancellationToken) -> io::Result<()> {
+        match (self.plugin, self.tls) {
+            (Plugin::Netrpc(offer), None) => netrpc::serve(connection, offer, quit).await,
+            (Plugin::Netrpc(offer), Some(tls)) => netrpc::serve(tls.accept(connection).await?, offer, quit).await,
+            (Plugin::Grpc(offer), tls) if self.multiplexed => {
+                grpc::serve_multiplexed(connection, tls, offer, quit).await
+            }
+            (Plugin::Grpc(offer), None) => grpc::serve(connection, offer, quit).await,
+            (Plugin::Grpc(offer), Some(tls)) => grpc::serve(tls.accept(connection).await?, offer, quit).await,
         }
     }
 }

@@ -1,171 +1,193 @@
 //! The part of a Rollout that the router reads, and nothing else.
 //!
 //! One plain model for every way a Rollout reaches us. gob carries Go's field names, JSON and YAML the API's, so each
-//! field knows both. What gob loses is lost here too: a pointer to zero arrives as nil, so `replicas`, a step's weight
+//! field knows both; protobuf carries Argo's field numbers, as `proto/trafficrouter/v1/rollout.proto` has them, which
+//! is compiled to these very types. What gob loses is lost here too: a pointer to zero arrives as nil, so `replicas`, a step's weight
 //! or `verified` cannot tell zero or false from absent. The weight a host asks for is therefore never derived from
 //! the steps.
 //!
-//! Source: `pkg/apis/rollouts/v1alpha1/types.go` of Argo Rollouts 1.7 to 1.10.
+//! Source: `types.go` and `generated.proto` in `pkg/apis/rollouts/v1alpha1` of Argo Rollouts 1.7 to 1.10.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use prost::Message;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 /// An Argo Rollout.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Rollout {
     /// Who it is.
     #[serde(rename = "ObjectMeta", alias = "metadata")]
+    #[prost(message, required, tag = "1")]
     pub metadata: Metadata,
     /// What its author wants.
     #[serde(rename = "Spec", alias = "spec")]
+    #[prost(message, required, tag = "2")]
     pub spec: Spec,
     /// What the controller recorded.
     #[serde(rename = "Status", alias = "status")]
+    #[prost(message, required, tag = "3")]
     pub status: Status,
 }
 
 /// The object's name and version.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Metadata {
     /// Its name.
     #[serde(rename = "Name", alias = "name")]
+    #[prost(string, tag = "1")]
     pub name: String,
     /// Its namespace.
     #[serde(rename = "Namespace", alias = "namespace")]
+    #[prost(string, tag = "3")]
     pub namespace: String,
     /// Another object of the same name has another one.
     #[serde(rename = "UID", alias = "uid")]
+    #[prost(string, tag = "5")]
     pub uid: String,
 }
 
 /// The author's part.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Spec {
     /// How an update goes.
     #[serde(rename = "Strategy", alias = "strategy")]
+    #[prost(message, required, tag = "5")]
     pub strategy: Strategy,
 }
 
 /// The strategy of an update. A traffic router sees canaries only.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Strategy {
     /// The canary strategy, if that is what the Rollout uses.
     #[serde(rename = "Canary", alias = "canary")]
+    #[prost(message, optional, tag = "2")]
     pub canary: Option<Canary>,
 }
 
 /// A canary update.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Canary {
     /// Its steps. Their weights are not read: the host says the weight it wants.
     #[serde(rename = "Steps", alias = "steps")]
+    #[prost(message, repeated, tag = "3")]
     pub steps: Vec<Present>,
     /// Stable pods are let go as the canary's weight rises.
     #[serde(rename = "DynamicStableScale", alias = "dynamicStableScale")]
+    #[prost(bool, tag = "14")]
     pub dynamic_stable_scale: bool,
     /// Two Services that take turns at being stable.
     #[serde(rename = "PingPong", alias = "pingPong")]
+    #[prost(message, optional, tag = "15")]
     pub ping_pong: Option<PingPong>,
     /// Who routes the traffic.
     #[serde(rename = "TrafficRouting", alias = "trafficRouting")]
+    #[prost(message, optional, tag = "4")]
     pub traffic_routing: Option<TrafficRouting>,
 }
 
 /// Something of which we need to know only that it is there: a step, a header to match.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Deserialize, Message)]
 pub struct Present {}
 
 /// The two Services of ping-pong.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct PingPong {
     /// The first.
     #[serde(rename = "PingService", alias = "pingService")]
+    #[prost(string, tag = "1")]
     pub ping_service: String,
     /// The second.
     #[serde(rename = "PongService", alias = "pongService")]
+    #[prost(string, tag = "2")]
     pub pong_service: String,
 }
 
 /// Who routes the traffic.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct TrafficRouting {
     /// The plugins' entries by plugin name, each the JSON its author wrote.
-    #[serde(rename = "Plugins", alias = "plugins")]
-    pub plugins: BTreeMap<String, PluginEntry>,
+    #[serde(rename = "Plugins", alias = "plugins", deserialize_with = "plugin_entries")]
+    #[prost(btree_map = "string, bytes", tag = "10")]
+    pub plugins: BTreeMap<String, Vec<u8>>,
     /// The built-in ALB router is to route too.
     #[serde(rename = "ALB", alias = "alb")]
+    #[prost(message, optional, tag = "3")]
     pub alb: Option<Present>,
     /// The weight that stands for all traffic; absent means [`DEFAULT_MAX_WEIGHT`].
     #[serde(rename = "MaxTrafficWeight", alias = "maxTrafficWeight")]
-    pub max_traffic_weight: Option<i64>,
+    #[prost(int32, optional, tag = "11")]
+    pub max_traffic_weight: Option<i32>,
 }
 
 /// The host's maximum weight when a Rollout names none (`defaults.DefaultMaxTrafficWeight` counts in percent).
-pub const DEFAULT_MAX_WEIGHT: i64 = 100;
+pub const DEFAULT_MAX_WEIGHT: i32 = 100;
 
 /// What the controller recorded.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Status {
     /// The update was aborted.
     #[serde(rename = "Abort", alias = "abort")]
+    #[prost(bool, tag = "1")]
     pub abort: bool,
     /// The update is to skip its remaining steps.
     #[serde(rename = "PromoteFull", alias = "promoteFull")]
+    #[prost(bool, tag = "21")]
     pub promote_full: bool,
     /// The pod hash of the newest template.
     #[serde(rename = "CurrentPodHash", alias = "currentPodHash")]
+    #[prost(string, tag = "5")]
     pub current_pod_hash: String,
     /// The pod hash that is stable.
     #[serde(rename = "StableRS", alias = "stableRS")]
+    #[prost(string, tag = "19")]
     pub stable_rs: String,
 }
 
 /// A weight for one more Service, an experiment's (`WeightDestination`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Message)]
 #[serde(default)]
 pub struct WeightDestination {
     /// Its share of the maximum weight.
     #[serde(rename = "Weight", alias = "weight")]
-    pub weight: i64,
+    #[prost(int32, tag = "1")]
+    pub weight: i32,
     /// The Service.
     #[serde(rename = "ServiceName", alias = "serviceName")]
+    #[prost(string, tag = "2")]
     pub service_name: String,
     /// The pods behind it.
     #[serde(rename = "PodTemplateHash", alias = "podTemplateHash")]
+    #[prost(string, tag = "3")]
     pub pod_template_hash: String,
 }
 
 /// A route by header, managed by the host (`SetHeaderRoute`).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct HeaderRoute {
     /// The managed route's name.
     #[serde(rename = "Name", alias = "name")]
+    #[prost(string, tag = "1")]
     pub name: String,
     /// What must match. Empty asks for the route's removal.
     #[serde(rename = "Match", alias = "match")]
+    #[prost(message, repeated, tag = "2")]
     pub matches: Vec<Present>,
 }
 
 /// A mirrored route, managed by the host (`SetMirrorRoute`).
 pub type MirrorRoute = HeaderRoute;
-
-/// A plugin's entry in a Rollout: the JSON text as its author wrote it.
-///
-/// gob carries it as bytes (`map[string]json.RawMessage`), JSON and YAML as the value itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginEntry(pub String);
 
 impl Rollout {
     /// `namespace/name`, as people and logs say it.
@@ -183,10 +205,26 @@ impl Rollout {
 }
 
 impl TrafficRouting {
-    /// The weight that stands for all traffic.
+    /// The weight that stands for all traffic. Zero is as good as absent: gob cannot tell them apart, and no door shall
+    /// answer otherwise than another.
     #[must_use]
     pub fn max_weight(&self) -> i64 {
-        self.max_traffic_weight.unwrap_or(DEFAULT_MAX_WEIGHT)
+        i64::from(self.max_traffic_weight.filter(|max| *max != 0).unwrap_or(DEFAULT_MAX_WEIGHT))
+    }
+}
+
+/// gob carries an entry as bytes (`map[string]json.RawMessage`), JSON and YAML as the value itself.
+fn plugin_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
+    let entries = BTreeMap::<String, PluginEntry>::deserialize(deserializer)?;
+    Ok(entries.into_iter().map(|(name, PluginEntry(text))| (name, text)).collect())
+}
+
+/// A plugin's entry in a Rollout, as JSON text.
+struct PluginEntry(Vec<u8>);
+
+impl PluginEntry {
+    fn of(value: &serde_json::Value) -> Self {
+        Self(value.to_string().into_bytes())
     }
 }
 
@@ -202,26 +240,25 @@ impl<'de> Deserialize<'de> for PluginEntry {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<PluginEntry, E> {
-                let text = std::str::from_utf8(bytes).map_err(|_| E::custom("the plugin entry is not UTF-8"))?;
-                Ok(PluginEntry(text.to_owned()))
+                Ok(PluginEntry(bytes.to_vec()))
             }
 
             fn visit_unit<E: serde::de::Error>(self) -> Result<PluginEntry, E> {
-                Ok(PluginEntry("null".to_owned()))
+                Ok(PluginEntry::of(&serde_json::Value::Null))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PluginEntry, E> {
-                Ok(PluginEntry(serde_json::Value::from(text).to_string()))
+                Ok(PluginEntry::of(&serde_json::Value::from(text)))
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<PluginEntry, A::Error> {
                 let value = serde_json::Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-                Ok(PluginEntry(value.to_string()))
+                Ok(PluginEntry::of(&value))
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<PluginEntry, A::Error> {
                 let value = serde_json::Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(PluginEntry(value.to_string()))
+                Ok(PluginEntry::of(&value))
             }
         }
 
@@ -230,31 +267,4 @@ impl<'de> Deserialize<'de> for PluginEntry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_is_read_by_the_apis_names() {
-        let rollout: Rollout = serde_json::from_value(serde_json::json!({
-            "metadata": {"namespace": "shop", "name": "web", "uid": "u-1", "labels": {"app": "web"}},
-            "spec": {"replicas": 10, "strategy": {"canary": {
-                "stableService": "web-stable", "dynamicStableScale": true,
-                "steps": [{"setWeight": 10}, {"pause": {}}],
-                "trafficRouting": {"maxTrafficWeight": 1000, "plugins": {"argoproj-labs/alb": {"ruleArns": ["a"]}}},
-            }}},
-            "status": {"stableRS": "abc", "currentPodHash": "def", "abort": true},
-        }))
-        .unwrap();
-        assert_eq!(rollout.key(), "shop/web");
-        let (canary, routing) = rollout.canary_routing().unwrap();
-        assert_eq!((canary.steps.len(), canary.dynamic_stable_scale, routing.max_weight()), (2, true, 1000));
-        assert_eq!(routing.plugins["argoproj-labs/alb"], PluginEntry(r#"{"ruleArns":["a"]}"#.to_owned()));
-        assert!(rollout.status.abort);
-        assert_eq!(rollout.status.stable_rs, "abc");
-    }
-
-    #[test]
-    fn an_empty_rollout_has_no_routing() {
-        assert_eq!(Rollout::default().canary_routing(), None);
-    }
-}
+mod tests;

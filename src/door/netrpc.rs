@@ -14,8 +14,6 @@ use crate::router::{self, Router, Verification};
 
 /// The application version that means this door.
 pub const VERSION: u32 = 1;
-/// The protocol's name in the handshake.
-pub const PROTOCOL: &str = "netrpc";
 
 /// The plugin as go-plugin dispenses it.
 #[must_use]

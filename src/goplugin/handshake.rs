@@ -23,6 +23,10 @@ pub struct HostEnvironment {
     pub versions: Vec<u32>,
     /// Where the host wants our socket (`PLUGIN_UNIX_SOCKET_DIR`).
     pub socket_dir: Option<PathBuf>,
+    /// Who shares the socket with its owner: a group's name or number (`PLUGIN_UNIX_SOCKET_GROUP`).
+    pub socket_group: Option<String>,
+    /// The certificate, in PEM, of a host that wants TLS on both sides (`PLUGIN_CLIENT_CERT`).
+    pub client_certificate: Option<String>,
     /// The host offers to multiplex gRPC. Then the line has a seventh field, whatever the door.
     pub multiplex_offered: bool,
 }
@@ -51,6 +55,8 @@ impl HostEnvironment {
                 .map(|list| list.split(',').filter_map(|item| item.trim().parse().ok()).collect())
                 .unwrap_or_default(),
             socket_dir: non_empty("PLUGIN_UNIX_SOCKET_DIR").map(PathBuf::from),
+            socket_group: non_empty("PLUGIN_UNIX_SOCKET_GROUP"),
+            client_certificate: non_empty("PLUGIN_CLIENT_CERT"),
             multiplex_offered: non_empty("PLUGIN_MULTIPLEX_GRPC").is_some(),
         })
     }
@@ -67,12 +73,14 @@ impl HostEnvironment {
 
     /// The handshake line for a listening unix socket, without its newline.
     ///
-    /// The certificate field stays empty: a certificate that was not asked for makes the host dereference nil and
-    /// takes the whole controller down (`client.go`, `loadServerCert`).
+    /// `certificate` is ours in base64, empty unless the host gave one: a certificate that was not asked for makes the
+    /// host dereference nil and takes the whole controller down (`client.go`, `loadServerCert`). `multiplexed` is told
+    /// only to a host that offered it.
     #[must_use]
-    pub fn line(&self, version: u32, protocol: &str, socket: &Path) -> String {
-        let multiplex = if self.multiplex_offered { "|false" } else { "" };
-        format!("{CORE_PROTOCOL}|{version}|unix|{}|{protocol}|{multiplex}", socket.display())
+    pub fn line(&self, version: u32, protocol: &str, socket: &Path, certificate: &str, multiplexed: bool) -> String {
+        let socket = socket.display();
+        let line = format!("{CORE_PROTOCOL}|{version}|unix|{socket}|{protocol}|{certificate}");
+        if self.multiplex_offered { format!("{line}|{multiplexed}") } else { line }
     }
 }
 
@@ -116,10 +124,27 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_an_empty_certificate_and_a_seventh_field_only_when_asked() {
+    fn the_line_has_a_certificate_and_a_seventh_field_only_when_asked() {
         let socket = Path::new("/tmp/plugin1");
-        assert_eq!(offering("1").line(1, "netrpc", socket), "1|1|unix|/tmp/plugin1|netrpc|");
+        assert_eq!(offering("1").line(1, "netrpc", socket, "", false), "1|1|unix|/tmp/plugin1|netrpc|");
+        assert_eq!(offering("2").line(2, "grpc", socket, "MIIB", false), "1|2|unix|/tmp/plugin1|grpc|MIIB");
         let multiplexing = host(&[(COOKIE.key, COOKIE.value), ("PLUGIN_MULTIPLEX_GRPC", "true")]).unwrap();
-        assert_eq!(multiplexing.line(1, "netrpc", socket), "1|1|unix|/tmp/plugin1|netrpc||false");
+        assert_eq!(multiplexing.line(1, "netrpc", socket, "", false), "1|1|unix|/tmp/plugin1|netrpc||false");
+        assert_eq!(multiplexing.line(2, "grpc", socket, "MIIB", true), "1|2|unix|/tmp/plugin1|grpc|MIIB|true");
+    }
+
+    #[test]
+    fn what_the_host_leaves_empty_it_did_not_say() {
+        let names =
+            ["PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_UNIX_SOCKET_GROUP", "PLUGIN_CLIENT_CERT", "PLUGIN_MULTIPLEX_GRPC"];
+        let set = |value| {
+            let variables: Vec<_> =
+                names.map(|name| (name, value)).into_iter().chain([(COOKIE.key, COOKIE.value)]).collect();
+            host(&variables).unwrap()
+        };
+        assert_eq!(set(""), HostEnvironment::default());
+        let said = set("x");
+        assert_eq!((said.socket_dir, said.socket_group), (Some(PathBuf::from("x")), Some("x".to_owned())));
+        assert_eq!((said.client_certificate, said.multiplex_offered), (Some("x".to_owned()), true));
     }
 }

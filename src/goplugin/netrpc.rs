@@ -6,6 +6,7 @@
 pub use rpc::{CallError, CallFuture, Reply, Service, argument, reply};
 pub use session::{Offer, serve};
 
+mod allowance;
 mod broker;
 mod control;
 pub mod gob;

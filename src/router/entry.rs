@@ -48,8 +48,8 @@ const ALIKE: f64 = 0.8;
 
 impl Entry {
     /// Reads the JSON text of an entry.
-    pub(super) fn read(text: &str) -> Result<Self, EntryError> {
-        let entry = match serde_json::from_str(text) {
+    pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Self, EntryError> {
+        let entry = match serde_json::from_slice(text.as_ref()) {
             Ok(Value::Object(entry)) => entry,
             Ok(_) => return Err(EntryError(vec!["it must be a map of keys, such as {}".to_owned()])),
             Err(error) => return Err(EntryError(vec![format!("it is not JSON: {error}")])),
@@ -157,15 +157,15 @@ mod tests {
     const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/a/b/c/d";
 
     fn problem(entry: &Value) -> String {
-        Entry::read(&entry.to_string()).unwrap_err().to_string()
+        Entry::read(entry.to_string()).unwrap_err().to_string()
     }
 
     #[test]
     fn an_explicit_entry_is_read() {
         let entry = json!({STABLE: GROUP, CANARY: OTHER, RULES: [RULE]});
-        let entry = Entry::read(&entry.to_string()).unwrap();
+        let entry = Entry::read(entry.to_string()).unwrap();
         assert_eq!(entry.arns().collect::<Vec<_>>(), [GROUP, OTHER, RULE]);
-        let entry = Entry::read(&json!({STABLE: GROUP, CANARY: OTHER}).to_string()).unwrap();
+        let entry = Entry::read(json!({STABLE: GROUP, CANARY: OTHER}).to_string()).unwrap();
         assert_eq!(entry.rules, None);
     }
 

@@ -6,7 +6,7 @@ use super::allow::{Allow, permitted};
 use super::entry::{Entry, EntryError};
 use super::plan::Split;
 use crate::alb::{MAX_GROUP_WEIGHT, RuleArn};
-use crate::rollout::{PluginEntry, Rollout, WeightDestination};
+use crate::rollout::{Rollout, WeightDestination};
 
 /// A weight for the canary of one Rollout, and where it is to be true. Any difference makes it another wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Wish {
 }
 
 /// Finds our entry. A host does not say which of several entries a call is about.
-fn read_entry(entries: &BTreeMap<String, PluginEntry>, own_name: Option<&str>) -> Result<Entry, WishError> {
+fn read_entry(entries: &BTreeMap<String, Vec<u8>>, own_name: Option<&str>) -> Result<Entry, WishError> {
     let named = own_name.and_then(|name| entries.get_key_value(name));
     let (name, entry) = match (named, entries.len()) {
         (Some(named), _) => named,
@@ -122,7 +122,7 @@ fn read_entry(entries: &BTreeMap<String, PluginEntry>, own_name: Option<&str>) -
             return Err(WishError::WhichEntry(names.join(", ")));
         }
     };
-    Entry::read(&entry.0).map_err(|error| WishError::Entry { name: name.clone(), error })
+    Entry::read(entry).map_err(|error| WishError::Entry { name: name.clone(), error })
 }
 
 #[cfg(test)]
@@ -154,14 +154,16 @@ mod tests {
 
     #[test]
     fn the_weight_is_what_the_host_says_within_the_maximum() {
-        for (max, asked, canary) in [(json!(null), 10, 10), (json!(null), 250, 100), (json!(999), 250, 250)] {
+        for (max, asked, canary) in
+            [(json!(null), 10, 10), (json!(0), 250, 100), (json!(null), 250, 100), (json!(999), 250, 250)]
+        {
             let mut routing = json!({"plugins": {"any/name": entry()}});
             routing["maxTrafficWeight"] = max;
             assert_eq!(wish(&rollout(routing), asked, &[]).unwrap().split.canary_weight, canary);
         }
         let below = wish(&rollout(json!({"plugins": {"any/name": entry()}})), -1, &[]).unwrap();
         assert_eq!((below.split.canary_weight, below.split.stable_weight(), below.lets_stable_go), (0, 100, true));
-        for max in [0, -1, 1000] {
+        for max in [-1, 1000] {
             let routing = json!({"plugins": {"any/name": entry()}, "maxTrafficWeight": max});
             assert_eq!(wish(&rollout(routing), 1, &[]), Err(WishError::MaxWeight(max)));
         }

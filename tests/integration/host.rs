@@ -21,12 +21,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// The plugin's name in a Rollout, as the host's ConfigMap has it.
 pub(crate) const PLUGIN: &str = "argoproj-labs/alb";
 
-/// The release of Argo Rollouts whose host is used, and the variable that names another program for it.
-const RELEASE: &str = "argo-1.10.2";
-const RELEASE_VARIABLE: &str = "HOST_ARGO_1_10_2";
-
 /// Longer than any wait that is meant to end.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A Go program that plays the controller, by its name in `target/hosts`, with flags of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    name: &'static str,
+    flags: &'static [&'static str],
+}
 
 /// A running host with, once connected, its plugin. Dropping it kills the host with SIGKILL.
 pub(crate) struct Host {
@@ -141,16 +144,47 @@ pub(crate) async fn ended(pid: i32) -> Result<()> {
     within("the process still runs", gone).await
 }
 
+impl Program {
+    /// The controller of the newest release of Argo Rollouts.
+    pub(crate) const NEWEST: Self = Self::argo("argo-1.10.2");
+
+    /// The controller of a release.
+    pub(crate) const fn argo(name: &'static str) -> Self {
+        Self { name, flags: &[] }
+    }
+
+    /// The host that offers both doors, unless its flags say otherwise.
+    pub(crate) const fn both_doors(flags: &'static [&'static str]) -> Self {
+        Self { name: "grpc", flags }
+    }
+
+    /// Where the program is: the environment says, or it is where `make hosts` puts it.
+    fn path(self) -> Result<PathBuf> {
+        let variable = format!("HOST_{}", self.name.to_uppercase().replace(['-', '.'], "_"));
+        let path = std::env::var_os(&variable).map_or_else(|| built(self.name), PathBuf::from);
+        if !path.is_file() {
+            bail!("the Go host {} is missing: run `make hosts`, or set {variable}", path.display());
+        }
+        Ok(path)
+    }
+}
+
 impl Host {
+    /// Starts the newest release's host for this plugin, as [`Host::start_as`] does.
+    pub(crate) fn start(plugin: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(Program::NEWEST, plugin, args, env)
+    }
+
     /// Starts a host for this plugin; [`Host::connect`] starts the plugin itself. Of the environment, host and plugin
     /// see only `env` and a TMPDIR of their own, so that nobody's credentials or region leak into a test.
-    pub(crate) fn start(plugin: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
-        let program = program()?;
+    pub(crate) fn start_as(program: Program, plugin: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        let path = program.path()?;
         let folder = tempfile::tempdir().context("cannot make a folder for the host")?;
         let sockets = folder.path().join("tmp");
         std::fs::create_dir(&sockets)?;
 
-        let mut child = Command::new(&program)
+        let mut child = Command::new(&path)
+            .args(program.flags)
             .arg(std::path::absolute(plugin)?)
             .args(args)
             .env_clear()
@@ -162,7 +196,7 @@ impl Host {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start the host {}", program.display()))?;
+            .with_context(|| format!("cannot start the host {}", path.display()))?;
         let stdin = child.stdin.take().expect("stdin is a pipe");
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let stderr = child.stderr.take().expect("stderr is a pipe");
@@ -282,17 +316,9 @@ impl Connection {
     }
 }
 
-/// The host's program, from the environment or where `make hosts` puts it.
-fn program() -> Result<PathBuf> {
-    let program = match std::env::var_os(RELEASE_VARIABLE) {
-        Some(named) => PathBuf::from(named),
-        // Cargo gives tests a folder in its target folder.
-        None => Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hosts").join(RELEASE),
-    };
-    if !program.is_file() {
-        bail!("the Go host {} is missing: run `make hosts`, or set {RELEASE_VARIABLE}", program.display());
-    }
-    Ok(program)
+/// Where `make hosts` puts the program of this name: Cargo gives tests a folder in its target folder.
+pub(crate) fn built(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hosts").join(name)
 }
 
 /// A process that has ended stays in `/proc` as a zombie (state Z) until its parent asks.

@@ -1,9 +1,15 @@
 //! The real binary, driven from outside: by Argo's own client code, by a person, in an empty root.
 
 mod aws;
+mod bench;
+mod deploy;
 mod door;
+mod grpc;
 mod host;
+mod hostile;
+mod hosts;
 mod measure;
 mod person;
+mod scenario;
 mod shop;
 mod static_binary;

@@ -70,7 +70,7 @@ fn milliseconds(micros: u64) -> f64 {
 }
 
 /// Resident memory of a process, in kB (proc_pid_status(5), VmRSS).
-fn resident(pid: i32) -> Result<f64> {
+pub(crate) fn resident(pid: i32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -15,7 +15,9 @@ fn without_a_host_it_says_what_it_is_and_fails() -> Result<()> {
     let output = started_with(&[])?;
     let text = String::from_utf8(output.stderr)?;
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    for part in ["traffic router plugin", "argo-rollouts-config", "--help"] {
+    for part in
+        ["traffic router plugin", "argo-rollouts-config", "trafficRouterPlugins", "stableTargetGroupArn", "--help"]
+    {
         assert!(text.contains(part), "{text}");
     }
     Ok(())
@@ -26,7 +28,13 @@ fn help_teaches_and_a_wrong_argument_is_named() -> Result<()> {
     let output = started_with(&["--help"])?;
     let text = String::from_utf8(output.stdout)?;
     assert_eq!(output.status.code(), Some(0));
-    for part in ["--allow <NAMESPACE=ARN-PATTERN>", "ROLLOUTS_ALB_ALLOW", "--block-budget <TIME>", "[default: 45s]"] {
+    for part in [
+        "--allow <NAMESPACE=ARN-PATTERN>",
+        "ROLLOUTS_ALB_ALLOW",
+        "--block-budget <TIME>",
+        "[default: 45s]",
+        "--door <PROTOCOL>",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     let output = started_with(&["--alow", "x=arn:y"])?;

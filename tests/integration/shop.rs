@@ -10,7 +10,7 @@ use lab::scenario::{TwoListeners, two_listeners};
 use lab::{JournalEntry, Lab, LabConfig};
 use serde_json::{Value, json};
 
-use crate::host::{self, Host};
+use crate::host::{self, Host, Program};
 
 /// The secret that the plugin gets. No log may show it.
 pub(crate) const SECRET: &str = "a-secret-key-for-tests";
@@ -32,20 +32,30 @@ impl Shop {
         Ok(Self { lab, arns })
     }
 
-    /// A host with a connected plugin that may hold a call for two seconds, and has what it needs.
+    /// A host with a connected plugin that may hold a call for four seconds, and has what it needs.
     pub(crate) async fn host(&self) -> Result<Host> {
+        self.host_as(Program::NEWEST).await
+    }
+
+    /// As [`Shop::host`], with another program.
+    pub(crate) async fn host_as(&self, program: Program) -> Result<Host> {
         let credentials = [("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", SECRET)];
-        self.host_with(&["--allow", "shop=*", "--block-budget", "2s"], &credentials).await
+        self.start(program, &["--allow", "shop=*", "--block-budget", "4s"], &credentials).await
     }
 
     /// A host with a connected plugin, these arguments and, besides the lab's address, this environment.
     pub(crate) async fn host_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Host> {
+        self.start(Program::NEWEST, args, env).await
+    }
+
+    /// As [`Shop::host_with`], with another program.
+    pub(crate) async fn start(&self, program: Program, args: &[&str], env: &[(&str, &str)]) -> Result<Host> {
         let mut all = vec![
             ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", self.lab.endpoint()),
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ];
         all.extend(env);
-        let host = Host::start(&plugin(), args, &all)?;
+        let host = Host::start_as(program, &plugin(), args, &all)?;
         host.connect().await?;
         Ok(host)
     }

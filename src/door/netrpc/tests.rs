@@ -57,7 +57,7 @@ fn a_rollout_is_read_from_gob_as_from_json() {
     assert_eq!(seen, 5);
     let rollout = seen_by_go();
     let (canary, routing) = rollout.canary_routing().unwrap();
-    assert_eq!(routing.plugins["demo/alb"].0, json!({"ingress": "demo"}).to_string());
+    assert_eq!(routing.plugins["demo/alb"], json!({"ingress": "demo"}).to_string().into_bytes());
     assert!(routing.alb.is_some() && canary.dynamic_stable_scale && rollout.status.abort);
 }
 

@@ -42,15 +42,15 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Far above what a rollouts controller sends: it defines 250 types in 22 KB, which allow values 17 deep, and etcd
-    /// keeps an object below 2 MB.
+    /// keeps an object below 2 MB, in which there is room for 250,000 values of the shortest kind.
     fn default() -> Self {
         Self {
-            message_bytes: 16 << 20,
-            value_bytes: 16 << 20,
+            message_bytes: 8 << 20,
+            value_bytes: 8 << 20,
             depth: 64,
-            elements: 1_000_000,
+            elements: 250_000,
             types: 10_000,
-            type_bytes: 1 << 20,
+            type_bytes: 256 << 10,
         }
     }
 }

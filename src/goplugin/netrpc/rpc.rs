@@ -13,13 +13,21 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::allowance::{Allowance, Share, UsedUp};
 use super::gob::{self, Datum};
 
 /// How many calls of one stream may run at a time. A controller has tens of workers; beyond this we stop reading.
 const MAX_CALLS: usize = 1024;
+
+/// The longest name of a method, in bytes. Ours are short, and it is sent back with every answer.
+const MAX_METHOD_BYTES: usize = 1024;
+
+/// The longest text in a reply, in bytes. Kubernetes keeps 1 KiB of an event; what a peer sent must not come back whole.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 /// How much is read from the stream at a time, in bytes.
 const READ_BYTES: usize = 32 * 1024;
@@ -57,6 +65,10 @@ pub(super) enum Error {
     Io(#[from] io::Error),
     #[error("not gob: {0}")]
     Gob(#[from] gob::Error),
+    #[error("the name of a method has {0} bytes; {MAX_METHOD_BYTES} are allowed")]
+    Method(usize),
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
 }
 
 /// The header of a request (`net/rpc/server.go`, `Request`).
@@ -109,24 +121,63 @@ pub fn reply(value: impl gob::Encode + Send + 'static) -> Reply {
     Box::new(value)
 }
 
-/// Serves the calls of one stream until the host closes it. Calls that are still running then run on.
-pub(super) async fn serve<S>(stream: S, services: Vec<(&'static str, Arc<dyn Service>)>) -> Result<(), Error>
+/// Serves the calls of one stream until the host closes it, or its connection ends. Calls that are still running then
+/// run on.
+pub(super) async fn serve<S>(
+    stream: S,
+    services: Vec<(&'static str, Arc<dyn Service>)>,
+    allowance: Allowance,
+) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (reader, writer) = tokio::io::split(stream);
-    let mut requests =
-        Requests { reader, decoder: gob::Decoder::new(gob::Limits::default()), buffer: vec![0; READ_BYTES] };
-    let replies = Arc::new(Replies(Mutex::new((writer, gob::Encoder::new()))));
+    let requests = Requests {
+        reader,
+        decoder: gob::Decoder::new(gob::Limits::default()),
+        buffer: vec![0; READ_BYTES],
+        share: allowance.share(),
+    };
+    let replies = Arc::new(Replies {
+        writer: Mutex::new((writer, gob::Encoder::new())),
+        // A stream that broke takes no answers; the others of its connection may.
+        gone: allowance.ended().child_token(),
+    });
+    let serving = serve_calls(requests, Arc::clone(&replies), services, allowance);
+    // The connection may end while we wait for room, and not for its bytes.
+    let served = replies.gone.run_until_cancelled(serving).await.unwrap_or(Ok(()));
+    if served.is_err() {
+        replies.gone.cancel();
+    }
+    served
+}
+
+async fn serve_calls<R, W>(
+    mut requests: Requests<R>,
+    replies: Arc<Replies<W>>,
+    services: Vec<(&'static str, Arc<dyn Service>)>,
+    allowance: Allowance,
+) -> Result<(), Error>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(MAX_CALLS));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-        let Some(header) = requests.next(|value| value.deserialize::<Request>()).await? else { return Ok(()) };
-        let header = header?;
-        let Some(call) = requests.next(|value| begin(&services, &header.service_method, value)).await? else {
-            return Ok(());
-        };
-        tokio::spawn(answer(Arc::clone(&replies), header, call, place));
+        let Some(value) = requests.next().await? else { return Ok(()) };
+        let header: Request = value.deserialize()?;
+        if header.service_method.len() > MAX_METHOD_BYTES {
+            return Err(Error::Method(header.service_method.len()));
+        }
+        let Some(value) = requests.next().await? else { return Ok(()) };
+        let room = allowance.room_for_call(value.footprint()).await;
+        let call = begin(&services, &header.service_method, &value);
+        let replies = Arc::clone(&replies);
+        tokio::spawn(async move {
+            answer(&replies, header, call).await;
+            drop((place, room));
+        });
     }
 }
 
@@ -149,20 +200,18 @@ fn begin(
 }
 
 /// Awaits a call and sends its reply. A call that panics is answered with an error, and costs nothing else.
-async fn answer<W: AsyncWrite + Unpin>(
-    replies: Arc<Replies<W>>,
-    header: Request,
-    call: Result<CallFuture, String>,
-    _place: OwnedSemaphorePermit,
-) {
+async fn answer<W: AsyncWrite + Unpin>(replies: &Replies<W>, header: Request, call: Result<CallFuture, String>) {
     let result = match call {
         Ok(call) => AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
             Err(format!("{} panicked in the plugin; its log has the reason", header.service_method))
         }),
         Err(text) => Err(text),
     };
-    if let Err(error) = replies.send(header, result).await {
-        debug!("a reply could not be sent: {error}");
+    // A peer that went without reading leaves a writer behind that nobody would wake.
+    match replies.gone.run_until_cancelled(replies.send(header, result)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => debug!("a reply could not be sent: {error}"),
+        None => debug!("a reply could not be sent: the stream is gone"),
     }
 }
 
@@ -171,14 +220,17 @@ struct Requests<R> {
     reader: R,
     decoder: gob::Decoder,
     buffer: Vec<u8>,
+    share: Share,
 }
 
 impl<R: AsyncRead + Unpin> Requests<R> {
     /// Reads the next value. None when the host closed the stream.
-    async fn next<T>(&mut self, read: impl FnOnce(&gob::Value<'_>) -> T) -> Result<Option<T>, Error> {
+    async fn next(&mut self) -> Result<Option<gob::Value<'_>>, Error> {
         loop {
-            if let Some(value) = self.decoder.next_value()? {
-                return Ok(Some(read(&value)));
+            let is_whole = self.decoder.next_value()?.is_some();
+            self.share.resize(self.decoder.held_bytes())?;
+            if is_whole {
+                return Ok(self.decoder.value());
             }
             match self.reader.read(&mut self.buffer).await? {
                 0 => return Ok(None),
@@ -189,17 +241,21 @@ impl<R: AsyncRead + Unpin> Requests<R> {
 }
 
 /// What the host gets, one whole reply at a time.
-struct Replies<W>(Mutex<(W, gob::Encoder)>);
+struct Replies<W> {
+    writer: Mutex<(W, gob::Encoder)>,
+    /// Cancelled when nobody reads them any more.
+    gone: CancellationToken,
+}
 
 impl<W: AsyncWrite + Unpin> Replies<W> {
     async fn send(&self, header: Request, result: Result<Reply, String>) -> io::Result<()> {
-        let (error, body) = match result {
+        let (error, body) = match result.and_then(short) {
             Ok(body) => (String::new(), body),
             // Go's server sends an empty struct with an error too: a body must follow every header.
-            Err(error) => (error, reply(Unit)),
+            Err(error) => (shortened(error), reply(Unit)),
         };
         let response = Response { service_method: &header.service_method, seq: header.seq, error: &error };
-        let mut writer = self.0.lock().await;
+        let mut writer = self.writer.lock().await;
         let (stream, encoder) = &mut *writer;
         let mut bytes = Vec::with_capacity(128);
         encoder.encode(&response, &mut bytes);
@@ -207,4 +263,21 @@ impl<W: AsyncWrite + Unpin> Replies<W> {
         stream.write_all(&bytes).await?;
         stream.flush().await
     }
+}
+
+/// Refuses a reply that a host should not have to read.
+fn short(reply: Reply) -> Result<Reply, String> {
+    match reply.datum().text_bytes() {
+        ..=MAX_REPLY_BYTES => Ok(reply),
+        bytes => Err(format!("the plugin's answer has {bytes} bytes, more than {MAX_REPLY_BYTES}; its log has it")),
+    }
+}
+
+/// The beginning of a text, if it is too long.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_REPLY_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_REPLY_BYTES));
+        text.push('…');
+    }
+    text
 }

@@ -2,20 +2,27 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_yamux::stream::StreamHandle;
 use tokio_yamux::{Config, Session};
 use tracing::debug;
 
+use super::allowance::Allowance;
 use super::broker::Broker;
 use super::control::{Control, Dispenser};
 use super::rpc::{self, Service};
+use crate::goplugin::paced::Paced;
 
 /// The most streams one connection may hold open. A host uses three, and one more for each plugin it dispenses.
-const MAX_STREAMS: usize = 64;
+const MAX_STREAMS: usize = 16;
+
+/// How long a peer may take to open its first stream. A host does it at once (`newRPCClient` in `rpc_client.go`).
+const FIRST_STREAM: Duration = Duration::from_secs(10);
 
 /// The plugin that a host can dispense.
 #[derive(Clone, Debug)]
@@ -33,7 +40,7 @@ const PLUGIN_SERVICE: &str = "Plugin";
 /// stays open, since the host closes it after it has read the reply.
 ///
 /// # Errors
-/// When the connection broke, or its peer broke yamux's rules.
+/// When the connection broke, its peer broke yamux's rules, or it did not read what we answered.
 pub async fn serve<S>(connection: S, offer: Offer, quit: CancellationToken) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -45,36 +52,45 @@ where
         accept_backlog: MAX_STREAMS,
         ..Config::default()
     };
-    let mut session = Session::new_server(connection, config);
+    let mut session = Session::new_server(Paced::new(connection), config);
+    // Whatever the streams still do when the connection ends, they hold nothing of it and wait for nobody.
+    let (allowance, _until_the_end) = Allowance::new();
     let broker = Arc::new(Broker::new(offer.name));
     let mut opened = 0_u64;
     // Polling the session is what moves every stream's bytes, so nothing is awaited here but the session itself.
-    while let Some(stream) = session.next().await {
-        let stream = stream?;
+    loop {
+        let next = session.next();
+        let next = if opened == 0 { timeout(FIRST_STREAM, next).await? } else { next.await };
+        let Some(stream) = next.transpose()? else { return Ok(()) };
         opened += 1;
+        let allowance = allowance.clone();
         match opened {
             1 => {
                 let control = Arc::new(Control { quit: quit.clone() });
                 let dispenser = Arc::new(Dispenser { broker: Arc::clone(&broker) });
                 tokio::spawn(logged(
                     "control",
-                    rpc::serve(stream, vec![("Control", control), ("Dispenser", dispenser)]),
+                    rpc::serve(stream, vec![("Control", control), ("Dispenser", dispenser)], allowance),
                 ));
             }
             2 | 3 => drop(tokio::spawn(drained(stream))),
             _ => {
                 let (broker, service) = (Arc::clone(&broker), Arc::clone(&offer.service));
-                tokio::spawn(logged("plugin", dispensed(stream, broker, service)));
+                tokio::spawn(logged("plugin", dispensed(stream, broker, service, allowance)));
             }
         }
     }
-    Ok(())
 }
 
 /// Serves a stream that the host opened for a plugin it dispensed.
-async fn dispensed(mut stream: StreamHandle, broker: Arc<Broker>, service: Arc<dyn Service>) -> Result<(), rpc::Error> {
+async fn dispensed(
+    mut stream: StreamHandle,
+    broker: Arc<Broker>,
+    service: Arc<dyn Service>,
+    allowance: Allowance,
+) -> Result<(), rpc::Error> {
     broker.claim(&mut stream).await?;
-    rpc::serve(stream, vec![(PLUGIN_SERVICE, service)]).await
+    rpc::serve(stream, vec![(PLUGIN_SERVICE, service)], allowance).await
 }
 
 /// Keeps a stream for stdout or stderr open: dropping it would reset it, and a stream that is not read would in the end

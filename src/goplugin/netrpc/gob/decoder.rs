@@ -12,6 +12,10 @@ use super::wire::Cursor;
 /// A buffer that had to grow beyond this, in bytes, is given back once it is empty.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// What a value inside another takes once it is read, in bytes: a struct of two texts and a number is 56, and vectors
+/// grow by doubling.
+const ELEMENT_BYTES: usize = 128;
+
 /// One direction of one stream: what arrived and was not read yet, and the types that were defined so far.
 #[derive(Debug)]
 pub struct Decoder {
@@ -29,6 +33,7 @@ pub struct Value<'a> {
     types: &'a Types,
     type_id: TypeId,
     bytes: &'a [u8],
+    elements: usize,
 }
 
 /// The bytes that were not walked yet.
@@ -66,7 +71,20 @@ impl Decoder {
         self.sound()?;
         let walked = self.walk_on();
         self.remember(walked)?;
-        Ok(self.walk.whole().map(|(type_id, bytes)| Value { types: &self.types, type_id, bytes }))
+        Ok(self.value())
+    }
+
+    /// The value that [`next_value`](Self::next_value) gave last.
+    #[must_use]
+    pub fn value(&self) -> Option<Value<'_>> {
+        let elements = self.walk.elements();
+        self.walk.whole().map(|(type_id, bytes)| Value { types: &self.types, type_id, bytes, elements })
+    }
+
+    /// How many bytes are set aside for what has arrived. The type definitions, which [`Limits`] bound, are not counted.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.arrived.bytes.capacity() + self.walk.held()
     }
 
     /// Walks messages until a value is whole, or no whole message is left.
@@ -99,6 +117,13 @@ impl<'a> Value<'a> {
     /// [`Error::Mismatch`] with the place where the value does not fit.
     pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, Error> {
         T::deserialize(de::Deserializer::new(self.types, self.type_id, &mut Cursor::new(self.bytes)))
+    }
+
+    /// How many bytes a reader may come to hold that keeps all of it: the texts, and for each value inside as much as a
+    /// small struct in a map takes.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.bytes.len().saturating_add(self.elements.saturating_mul(ELEMENT_BYTES))
     }
 
     /// Whether this is an interface that holds nothing.
@@ -218,6 +243,6 @@ mod tests {
         assert!(held(&decoder) >= large);
         assert!(decoder.next_value().unwrap().is_none());
         assert!(held(&decoder) <= KEPT_BYTES);
-        assert!(decoder.walk.held() <= KEPT_BYTES);
+        assert!(decoder.held_bytes() <= 2 * KEPT_BYTES);
     }
 }

@@ -127,6 +127,15 @@ impl Datum<'_> {
         }
     }
 
+    /// How many bytes of text are in it.
+    pub(in crate::goplugin::netrpc) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Uint(_) => 0,
+            Self::String(text) => text.len(),
+            Self::Struct(_, fields) => fields.iter().map(|(_, field)| field.text_bytes()).sum(),
+        }
+    }
+
     /// Whether Go leaves it out of a struct. A struct is never left out.
     fn is_zero(&self) -> bool {
         matches!(self, Self::Int(0) | Self::Uint(0) | Self::String(""))

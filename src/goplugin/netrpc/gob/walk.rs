@@ -69,8 +69,12 @@ impl Walk {
         *self = Self { value, ..Self::default() };
     }
 
+    /// How many values were walked, the value itself and all inside it.
+    pub(super) fn elements(&self) -> usize {
+        self.elements
+    }
+
     /// How many bytes are set aside for the value.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.value.capacity()
     }

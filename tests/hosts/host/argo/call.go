@@ -6,6 +6,7 @@ import (
 	"fmt"
 	netrpc "net/rpc"
 	"reflect"
+	"time"
 	"unsafe"
 
 	"github.com/argoproj/argo-rollouts/pkg/apis/rollouts/v1alpha1"
@@ -25,6 +26,19 @@ type callFields struct {
 	Destinations []v1alpha1.WeightDestination `json:"destinations"`
 	HeaderRoute  v1alpha1.SetHeaderRoute      `json:"headerRoute"`
 	MirrorRoute  v1alpha1.SetMirrorRoute      `json:"mirrorRoute"`
+	// Deadline, in milliseconds, is for hosts whose protocol has deadlines.
+	Deadline int64 `json:"deadlineMillis"`
+}
+
+// WithDeadlines is a client whose protocol knows deadlines: net/rpc does not.
+type WithDeadlines interface {
+	// Within is the same client, which gives up each call after so long.
+	Within(time.Duration) rpc.TrafficRouterPlugin
+}
+
+// WithRawCalls is a client that is not Argo's and can call a method of any name.
+type WithRawCalls interface {
+	Raw(method string, rollout *v1alpha1.Rollout) error
 }
 
 // verification is the result of VerifyWeight: null where the plugin does not verify.
@@ -41,6 +55,13 @@ func (h *host) call(line json.RawMessage) (lines.Action, error) {
 	plugin, err := h.connected()
 	if err != nil {
 		return nil, err
+	}
+	if f.Deadline > 0 {
+		client, able := plugin.(WithDeadlines)
+		if !able {
+			return nil, errors.New("net/rpc has no deadlines")
+		}
+		plugin = client.Within(time.Duration(f.Deadline) * time.Millisecond)
 	}
 
 	switch f.Method {
@@ -80,6 +101,9 @@ func (h *host) raw(line json.RawMessage) (lines.Action, error) {
 	plugin, err := h.connected()
 	if err != nil {
 		return nil, err
+	}
+	if client, able := plugin.(WithRawCalls); able {
+		return func() (any, error) { return nil, client.Raw(f.Method, &f.Rollout) }, nil
 	}
 	connection, err := rpcClient(plugin)
 	if err != nil {

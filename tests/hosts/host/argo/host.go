@@ -2,7 +2,7 @@
 //
 // The plugin is found, started, greeted and restarted by GetTrafficPlugin, as in the controller; which release of
 // Argo Rollouts that is, the importing module decides. What Argo keeps to itself (process id, version, exit) is read
-// from go-plugin's log.
+// from go-plugin's log. A host that connects in another way brings a Connect of its own.
 package argo
 
 import (
@@ -26,20 +26,37 @@ import (
 // pluginName is the plugin's name in the ConfigMap and in Rollouts. go-plugin logs its lines as "plugin.alb".
 const pluginName = "argoproj-labs/alb"
 
-// Main runs the host: the arguments are the plugin's path and the plugin's own arguments. The working directory gets
-// the folder plugin-bin, as the controller's does; the plugin inherits the environment.
+// Executable is where Argo's client looks for the plugin, and where Run puts it, in the working directory.
+var Executable = filepath.Join(defaults.DefaultRolloutPluginFolder, filepath.FromSlash(pluginName))
+
+// Connect does what each reconcile begins with: start the plugin and InitPlugin, if none runs, then Ping. It marks
+// its go-plugin clients as managed, and leaves their log to go-plugin.
+type Connect func() (rpc.TrafficRouterPlugin, error)
+
+// Main is the host that connects as the release of Argo Rollouts does. The arguments are the plugin's path and the
+// plugin's own arguments.
 func Main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintf(os.Stderr, "usage: %s PLUGIN [ARGUMENT...]\n", os.Args[0])
-		os.Exit(2)
+		Fail(2, fmt.Errorf("usage: %s PLUGIN [ARGUMENT...]", os.Args[0]))
 	}
-	if err := serve(os.Args[1], os.Args[2:]); err != nil {
-		fmt.Fprintln(os.Stderr, "host:", err)
-		os.Exit(1)
+	if err := configure(os.Args[2:]); err != nil {
+		Fail(1, fmt.Errorf("cannot configure the plugin: %w", err))
+	}
+	connect := func() (rpc.TrafficRouterPlugin, error) { return client.GetTrafficPlugin(pluginName) }
+	if err := Run(os.Args[1], connect); err != nil {
+		Fail(1, err)
 	}
 }
 
-func serve(path string, args []string) error {
+// Fail ends the host with an error for people.
+func Fail(status int, err error) {
+	fmt.Fprintln(os.Stderr, "host:", err)
+	os.Exit(status)
+}
+
+// Run carries out commands with the plugin at path, until there are no more. The working directory gets the folder
+// plugin-bin, as the controller's does; the plugin inherits the environment.
+func Run(path string, connect Connect) error {
 	// go-plugin hands its own stdin to the plugin. Ours carries the commands, so the plugin gets the empty one.
 	commands := os.Stdin
 	null, err := os.Open(os.DevNull)
@@ -51,14 +68,11 @@ func serve(path string, args []string) error {
 	if err := install(path); err != nil {
 		return fmt.Errorf("cannot install the plugin %s: %w", path, err)
 	}
-	if err := configure(args); err != nil {
-		return fmt.Errorf("cannot configure the plugin: %w", err)
-	}
 
 	log := &pluginLog{out: os.Stderr}
 	// Argo's client leaves the logger to go-plugin, whose default one writes here.
 	hclog.DefaultOutput = log
-	host := &host{log: log}
+	host := &host{log: log, start: connect}
 
 	err = lines.Serve(commands, os.Stdout, map[string]lines.Command{
 		"connect":  plain(host.connect),
@@ -81,11 +95,10 @@ func install(path string) error {
 	if _, err := os.Stat(target); err != nil {
 		return err
 	}
-	link := filepath.Join(defaults.DefaultRolloutPluginFolder, filepath.FromSlash(pluginName))
-	if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(Executable), 0o700); err != nil {
 		return err
 	}
-	return os.Symlink(target, link)
+	return os.Symlink(target, Executable)
 }
 
 // configure has Argo read a ConfigMap that names the plugin.
@@ -110,7 +123,8 @@ func plain(action lines.Action) lines.Command {
 }
 
 type host struct {
-	log *pluginLog
+	log   *pluginLog
+	start Connect
 
 	mutex  sync.Mutex
 	plugin rpc.TrafficRouterPlugin
@@ -136,9 +150,9 @@ type connection struct {
 	HandshakeMicros int64 `json:"handshakeMicros"`
 }
 
-// connect does what each reconcile begins with: start the plugin and InitPlugin, if none runs, then Ping.
+// connect carries out a Connect, and says what it found.
 func (h *host) connect() (any, error) {
-	plugin, err := client.GetTrafficPlugin(pluginName)
+	plugin, err := h.start()
 	if err != nil {
 		return nil, err
 	}
