@@ -60,7 +60,7 @@ where
     // Polling the session is what moves every stream's bytes, so nothing is awaited here but the session itself.
     loop {
         let next = session.next();
-        let next = if opened == 0 { timeout(FIRST_STREAM, next).await? } else { next.await };
+        let next = if opened == 0 { timeout(FIRST_STREAM, next).await.map_err(|_| silent())? } else { next.await };
         let Some(stream) = next.transpose()? else { return Ok(()) };
         opened += 1;
         let allowance = allowance.clone();
@@ -80,6 +80,11 @@ where
             }
         }
     }
+}
+
+fn silent() -> io::Error {
+    let seconds = FIRST_STREAM.as_secs();
+    io::Error::new(io::ErrorKind::TimedOut, format!("the host has opened no stream within {seconds} s"))
 }
 
 /// Serves a stream that the host opened for a plugin it dispensed.
