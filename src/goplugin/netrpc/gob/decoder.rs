@@ -7,10 +7,7 @@ use super::de;
 use super::error::Error;
 use super::types::{Type, TypeId, Types};
 use super::walk::Walk;
-use super::wire::Cursor;
-
-/// A buffer that had to grow beyond this, in bytes, is given back once it is empty.
-const KEPT_BYTES: usize = 64 * 1024;
+use super::wire::{Cursor, empty};
 
 /// What a value inside another takes once it is read, in bytes: a struct of two texts and a number is 56, and vectors
 /// grow by doubling.
@@ -184,14 +181,9 @@ impl Arrived {
     }
 }
 
-/// Empties a buffer, and gives it back to the system when one large value made it grow.
-pub(super) fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(KEPT_BYTES);
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::wire::KEPT_BYTES;
     use super::super::wire::put_bytes;
     use super::*;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Limits;
 use super::error::Error;
 use super::types::{Struct, Type, TypeId, Types};
-use super::wire::{Cursor, put_int};
+use super::wire::{Cursor, empty, put_int};
 
 /// The longest name of a type that Go takes in an interface (`decodeInterface` in `decode.go`), in bytes.
 const MAX_NAME: usize = 1024;
@@ -65,7 +65,7 @@ impl Walk {
     /// Forgets the value, to walk the next one.
     pub(super) fn clear(&mut self) {
         let mut value = std::mem::take(&mut self.value);
-        super::decoder::empty(&mut value);
+        empty(&mut value);
         *self = Self { value, ..Self::default() };
     }
 

@@ -2,6 +2,9 @@
 
 use super::error::Error;
 
+/// A buffer that had to grow beyond this, in bytes, is given back once it is empty.
+pub(super) const KEPT_BYTES: usize = 64 * 1024;
+
 /// Reads primitives from the front of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
@@ -85,6 +88,12 @@ pub(super) fn put_int(out: &mut Vec<u8>, number: i64) {
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_uint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Empties a buffer, and gives it back to the system when one large value made it grow.
+pub(super) fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT_BYTES);
 }
 
 #[cfg(test)]
