@@ -92,6 +92,12 @@ impl<R> Arn<R> {
 }
 
 impl RuleArn {
+    /// The rule belongs to an Application Load Balancer, not to a Network Load Balancer (`net`).
+    #[must_use]
+    pub fn is_application(&self) -> bool {
+        self.text.contains(":listener-rule/app/")
+    }
+
     /// The listener the rule belongs to: AWS builds a rule's ARN from its listener's.
     #[must_use]
     pub fn listener(&self) -> String {

@@ -128,6 +128,11 @@ impl LoadBalancer for Aws {
         let described = described.map_err(|error| Error::of("DescribeTargetGroups", group.as_str(), &error))?;
         let mut rules = Vec::new();
         for balancer in described.target_groups().iter().flat_map(|group| group.load_balancer_arns()) {
+            if !balancer.contains(":loadbalancer/app/") {
+                let cause =
+                    format!("{balancer} is not an Application Load Balancer; this version supports no other yet");
+                return Err(Error::refused("DescribeListeners", group.as_str(), cause));
+            }
             let mut listeners = client.describe_listeners().load_balancer_arn(balancer).into_paginator().items().send();
             while let Some(listener) = listeners.next().await {
                 let listener = listener.map_err(|error| Error::of("DescribeListeners", balancer, &error))?;

@@ -138,6 +138,9 @@ fn rules(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Vec<R
     for item in items {
         match item.as_str().map(str::parse::<RuleArn>) {
             Some(Ok(rule)) if rules.contains(&rule) => problems.push(format!("{RULES} names {rule} twice")),
+            Some(Ok(rule)) if !rule.is_application() => problems.push(format!(
+                "{RULES}: {rule} is not a rule of an Application Load Balancer; no other is supported by this version yet"
+            )),
             Some(Ok(rule)) => rules.push(rule),
             Some(Err(error)) => problems.push(format!("{RULES}: {error}")),
             None => problems.push(format!("{RULES} must hold strings, not {item}")),
@@ -215,5 +218,8 @@ mod tests {
         assert!(problem(&json!({STABLE: GROUP, CANARY: GROUP})).contains("the same target group"));
         let elsewhere = OTHER.replace("eu-west-1", "us-east-1");
         assert!(problem(&json!({STABLE: GROUP, CANARY: elsewhere})).contains("is in us-east-1, but"));
+        let network = RULE.replace("/app/", "/net/");
+        let text = problem(&json!({STABLE: GROUP, CANARY: OTHER, RULES: [network]}));
+        assert!(text.contains("is not a rule of an Application Load Balancer"), "{text}");
     }
 }
