@@ -8,7 +8,7 @@
 //   INTERNAL            the call failed by a fault of the plugin; its log has the reason
 //   DEADLINE_EXCEEDED   the deadline that the host gave has passed; a shift that it began goes on
 //   UNIMPLEMENTED       no such method
-//   OUT_OF_RANGE        the message is larger than the plugin reads, 16 MiB
+//   OUT_OF_RANGE        the message is larger than the plugin reads, 8 MiB
 //
 // Deadlines. A host may give up a call. That undoes nothing: the router carries a shift on as if the host still
 // listened, and the next call for the same Rollout finds its result.
