@@ -68,12 +68,16 @@ $(TOOLS)/cargo-deny:
 	@echo "installing cargo-deny $(DENY_VERSION) (about 4 minutes, once)"
 	$(CARGO) install --locked --quiet --root target/tools cargo-deny --version $(DENY_VERSION)
 
-ci: ## everything, with the time of each part
+ci: ## everything; ends with the time of each part and what the test runners said last
+	@mkdir -p target/ci && rm -f target/ci/*
 	@for part in lint test dist e2e; do \
 		began=$$(date +%s); \
-		$(MAKE) --no-print-directory $$part || exit 1; \
-		echo "make $$part took $$(( $$(date +%s) - began )) s" | tee -a target/ci-times; \
+		{ $(MAKE) --no-print-directory $$part 2>&1; echo $$? > target/ci/status; } | tee target/ci/$$part.log; \
+		[ "$$(cat target/ci/status)" = 0 ] || exit 1; \
+		echo "make $$part took $$(( $$(date +%s) - began )) s" >> target/ci/times; \
 	done
+	@cat target/ci/times
+	@cd target/ci && grep -h '^test result' test.log dist.log e2e.log
 
 .PHONY: measure
 measure: $(DIST) $(HOST) ## the numbers in the README
