@@ -16,12 +16,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_yamux::{Config, Session};
 use tonic::codegen::Service as _;
 use tonic::service::Routes;
 use tracing::debug;
 
-use super::paced::Paced;
+use super::paced::multiplexed;
 use super::tls::AutoMtls;
 use arriving::{Place, Places};
 use services::with_go_plugins;
@@ -106,13 +105,7 @@ pub(super) async fn serve_multiplexed<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = Config {
-        enable_keepalive: false,
-        max_stream_count: MAX_STREAMS,
-        accept_backlog: MAX_STREAMS,
-        ..Config::default()
-    };
-    let mut session = Session::new_server(Paced::new(connection), config);
+    let mut session = multiplexed(connection, MAX_STREAMS);
     // Polling the session is what moves every stream's bytes, so nothing is awaited here but the session itself.
     let mut is_first = true;
     loop {

@@ -12,9 +12,26 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+use tokio_yamux::{Config, Session};
 
 /// How long a peer may leave its answers lying. hashicorp/yamux allows 10 s; a host may be short of CPU.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// yamux on such a connection, where the host opens the streams: `max_streams` at a time, the rest are refused. The
+/// session must be polled all the time: that is what moves every stream's bytes.
+pub(super) fn multiplexed<S>(connection: S, max_streams: usize) -> Session<Paced<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = Config {
+        // The host sends keepalives and measures them; ours would only wake an idle process.
+        enable_keepalive: false,
+        max_stream_count: max_streams,
+        accept_backlog: max_streams,
+        ..Config::default()
+    };
+    Session::new_server(Paced::new(connection), config)
+}
 
 /// The connection, and whether its peer reads.
 #[derive(Debug)]
@@ -27,7 +44,7 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(connection: S) -> Self {
+    fn new(connection: S) -> Self {
         Self { connection, stuck: None, reader: None }
     }
 

@@ -9,14 +9,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_yamux::stream::StreamHandle;
-use tokio_yamux::{Config, Session};
 use tracing::debug;
 
 use super::allowance::Allowance;
 use super::broker::Broker;
 use super::control::{Control, Dispenser};
 use super::rpc::{self, Service};
-use crate::goplugin::paced::Paced;
+use crate::goplugin::paced::multiplexed;
 
 /// The most streams one connection may hold open. A host uses three, and one more for each plugin it dispenses.
 const MAX_STREAMS: usize = 16;
@@ -45,14 +44,7 @@ pub async fn serve<S>(connection: S, offer: Offer, quit: CancellationToken) -> i
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // The host sends keepalives and measures them; ours would only wake an idle process.
-    let config = Config {
-        enable_keepalive: false,
-        max_stream_count: MAX_STREAMS,
-        accept_backlog: MAX_STREAMS,
-        ..Config::default()
-    };
-    let mut session = Session::new_server(Paced::new(connection), config);
+    let mut session = multiplexed(connection, MAX_STREAMS);
     // Whatever the streams still do when the connection ends, they hold nothing of it and wait for nobody.
     let (allowance, _until_the_end) = Allowance::new();
     let broker = Arc::new(Broker::new(offer.name));
