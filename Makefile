@@ -26,8 +26,8 @@ help: ## lists the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(HOST) ## shows five weight shifts on a load balancer in memory, through the real plugin
-	$(CARGO) build --locked --quiet --bin $(PLUGIN)
-	$(CARGO) run --locked --quiet -p lab -- demo --plugin target/debug/$(PLUGIN) --host $(HOST)
+	$(CARGO) build --locked -p $(PLUGIN) -p lab --bins
+	@$(CARGO) run --locked --quiet -p lab -- demo --plugin target/debug/$(PLUGIN) --host $(HOST)
 
 test: $(HOSTS) ## unit and integration tests
 	$(CARGO) test --locked
@@ -47,7 +47,7 @@ dist: $(DIST) ## the fully static binary, and a test that starts it in an empty 
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored static_binary
 
 e2e: $(DIST) ## the stock rollouts controller, a real API server, our static binary
-	$(CARGO) test --locked --quiet -p e2e --bins
+	$(CARGO) test --locked -p e2e --bins
 	$(CARGO) run --locked --quiet -p e2e -- --plugin $(DIST)
 
 $(DIST): Cargo.toml Cargo.lock build.rs $(shell find src proto -type f)
