@@ -18,19 +18,13 @@
 //! # }
 //! ```
 
-mod error;
-mod faults;
-mod journal;
-mod model;
-mod operations;
-mod query;
+mod control_plane;
+pub mod kubernetes;
 pub mod scenario;
 mod server;
-mod state;
-mod validate;
-mod xml;
 
-pub use error::ApiError;
-pub use faults::{Effect, Fault, InvalidFault};
-pub use journal::{CallCount, Change, ChangeKind, JournalEntry, JournalReport, Outcome, Weights};
-pub use server::{FaultSwitch, JournalTail, Lab, LabConfig, StartError};
+pub use control_plane::error::ApiError;
+pub use control_plane::faults::{Effect, Fault, InvalidFault};
+pub use control_plane::journal::{CallCount, Change, ChangeKind, JournalEntry, JournalReport, Outcome, Weights};
+pub use control_plane::{ControlPlane, JournalTail};
+pub use server::{FaultSwitch, Lab, LabConfig, StartError};

@@ -2,14 +2,17 @@
 
 use serde::Serialize;
 
-use crate::error::ApiError;
-use crate::model::shapes::{
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::shapes::{
     Action, ActionType, Condition, FixedResponseConfig, ForwardConfig, OidcConfig, PatternConfig, Rewrite,
     RewriteConfig, Tag, TargetGroupTuple, Transform, TransformType,
 };
-use crate::model::{Certificate, ListenerProtocol};
-use crate::operations::{CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, VPC};
+use crate::control_plane::model::{Certificate, ListenerProtocol};
+use crate::control_plane::operations::{CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, VPC};
 use crate::server::Lab;
+
+/// What the journal calls the writer of a scenario.
+const AGENT: &str = "lab scenario";
 
 /// ARNs of the scenario [`two_listeners`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +75,7 @@ fn load_balancer(lab: &Lab, name: &str) -> Result<String, ApiError> {
         subnets: vec!["subnet-0000000000000000a".to_owned(), "subnet-0000000000000000b".to_owned()],
         ..CreateLoadBalancer::default()
     };
-    let made = lab.write("CreateLoadBalancer", name, input)?.load_balancers;
+    let made = lab.control_plane().write(AGENT, "CreateLoadBalancer", name, input)?.load_balancers;
     only(made.into_iter().map(|made| made.arn))
 }
 
@@ -85,7 +88,7 @@ fn target_group(lab: &Lab, name: &str) -> Result<String, ApiError> {
         target_type: Some("ip".to_owned()),
         ..CreateTargetGroup::default()
     };
-    let made = lab.write("CreateTargetGroup", name, input)?.target_groups;
+    let made = lab.control_plane().write(AGENT, "CreateTargetGroup", name, input)?.target_groups;
     only(made.into_iter().map(|made| made.arn))
 }
 
@@ -103,13 +106,13 @@ fn listener(lab: &Lab, load_balancer: &str, protocol: ListenerProtocol, port: u1
         default_actions: vec![not_found()],
         ..CreateListener::default()
     };
-    let made = lab.write("CreateListener", load_balancer, input)?.listeners;
+    let made = lab.control_plane().write(AGENT, "CreateListener", load_balancer, input)?.listeners;
     only(made.into_iter().map(|made| made.arn))
 }
 
 fn rule(lab: &Lab, input: CreateRule) -> Result<String, ApiError> {
     let listener = input.listener_arn.clone();
-    let made = lab.write("CreateRule", &listener, input)?.rules;
+    let made = lab.control_plane().write(AGENT, "CreateRule", &listener, input)?.rules;
     only(made.into_iter().map(|made| made.arn))
 }
 

@@ -3,27 +3,22 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 mod admin;
 mod api;
 
-use crate::error::ApiError;
-use crate::faults::{Fault, InvalidFault};
-use crate::journal::{CallCount, Caller, JournalEntry};
-use crate::model::arn::Home;
-use crate::model::{Account, Limits};
-use crate::operations::Write;
-use crate::state::State;
+use crate::control_plane::faults::{Fault, InvalidFault};
+use crate::control_plane::journal::{CallCount, JournalEntry};
+use crate::control_plane::model::Limits;
+use crate::control_plane::{ControlPlane, JournalTail};
 
 /// How a lab is set up. `LabConfig::default()` is right for tests.
 #[derive(Debug, Clone)]
@@ -43,7 +38,7 @@ pub struct LabConfig {
 /// A running lab. It stops when it is dropped, or by [`Lab::shutdown`].
 #[derive(Debug)]
 pub struct Lab {
-    shared: Arc<Shared>,
+    control_plane: ControlPlane,
     endpoint: String,
     /// Dropping it tells the server to stop.
     stop: oneshot::Sender<()>,
@@ -75,26 +70,14 @@ pub enum StartError {
 /// The faults of a lab, to switch on and off. They concern calls over HTTP, not the scenarios of [`crate::scenario`].
 #[derive(Debug, Clone, Copy)]
 pub struct FaultSwitch<'a> {
-    shared: &'a Shared,
-}
-
-/// Reads the journal as it grows.
-#[derive(Debug)]
-pub struct JournalTail {
-    shared: Arc<Shared>,
-    read: usize,
-    written: watch::Receiver<usize>,
+    control_plane: &'a ControlPlane,
 }
 
 /// What the requests of one lab share.
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
-    started: Instant,
-    started_at: SystemTime,
+    control_plane: ControlPlane,
     requests: AtomicU64,
-    /// The number of journal entries.
-    written: watch::Sender<usize>,
 }
 
 impl Default for LabConfig {
@@ -126,18 +109,20 @@ impl Lab {
         let cannot_listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen)?;
         let endpoint = format!("http://{}", listener.local_addr().map_err(cannot_listen)?);
-        let shared = Arc::new(Shared::new(&config));
+        let limits = Limits { rules_per_load_balancer: config.rules_per_load_balancer, page_size: config.page_size };
+        let control_plane = ControlPlane::new(&config.region, config.seed, limits);
+        let shared = Arc::new(Shared { control_plane: control_plane.clone(), requests: AtomicU64::new(0) });
         let app = Router::new()
             .route("/", post(api::call))
             .route("/lab/journal", get(admin::journal))
             .route("/lab/faults", get(admin::list_faults).post(admin::add_fault).delete(admin::clear_faults))
-            .with_state(Arc::clone(&shared));
+            .with_state(shared);
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             // An error of the receiver means that the lab was dropped.
             axum::serve(listener, app).with_graceful_shutdown(async { stopped.await.unwrap_or_default() }).await
         });
-        Ok(Self { shared, endpoint, stop, server })
+        Ok(Self { control_plane, endpoint, stop, server })
     }
 
     /// The URL to give to AWS's clients, such as `http://127.0.0.1:40123`.
@@ -145,24 +130,29 @@ impl Lab {
         &self.endpoint
     }
 
+    /// The API without HTTP.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
     /// All writes so far, in the order in which they took effect.
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.shared.state().journal.entries.clone()
+        self.control_plane.journal()
     }
 
     /// Reads the writes one by one, from the first on, and waits for those to come.
     pub fn follow(&self) -> JournalTail {
-        JournalTail { shared: Arc::clone(&self.shared), read: 0, written: self.shared.written.subscribe() }
+        self.control_plane.follow()
     }
 
     /// How often each operation was called over HTTP or by a scenario, reads included.
     pub fn counts(&self) -> BTreeMap<String, CallCount> {
-        self.shared.state().journal.counts.clone()
+        self.control_plane.state().journal.counts.clone()
     }
 
     /// The faults, to switch on and off.
     pub fn faults(&self) -> FaultSwitch<'_> {
-        FaultSwitch { shared: &self.shared }
+        FaultSwitch { control_plane: &self.control_plane }
     }
 
     /// Stops the server and waits until the last answer is sent.
@@ -171,96 +161,29 @@ impl Lab {
         // An error would be a panic of the server, which has been printed already.
         let _ = self.server.await;
     }
-
-    /// Carries out a write without HTTP: the same operation, in the same journal.
-    pub(crate) fn write<I: Write>(&self, operation: &str, subject: &str, input: I) -> Result<I::Output, ApiError> {
-        self.shared.change(|state, mut caller| {
-            caller.user_agent = Some("lab scenario".to_owned());
-            state.write(operation, Some(subject), &caller, |account| input.write(account))
-        })
-    }
 }
 
 impl FaultSwitch<'_> {
     /// Switches a fault on, beside those that are on already.
     pub fn add(&self, fault: Fault) -> Result<(), InvalidFault> {
-        self.shared.add_fault(fault)
+        self.control_plane.add_fault(fault)
     }
 
     /// Switches all faults off.
     pub fn clear(&self) {
-        self.shared.state().faults.clear();
+        self.control_plane.state().faults.clear();
     }
 
     /// What is switched on, with the number of calls that are left.
     pub fn list(&self) -> Vec<Fault> {
-        self.shared.state().faults.list()
-    }
-}
-
-impl JournalTail {
-    /// The next write; waits for it if there is none yet. Safe to cancel: an entry is not lost.
-    pub async fn next(&mut self) -> JournalEntry {
-        loop {
-            let entry = self.shared.state().journal.entries.get(self.read).cloned();
-            if let Some(entry) = entry {
-                self.read += 1;
-                return entry;
-            }
-            // The sender lives in what this tail holds, so it cannot be gone.
-            let _ = self.written.changed().await;
-        }
+        self.control_plane.state().faults.list()
     }
 }
 
 impl Shared {
-    fn new(config: &LabConfig) -> Self {
-        let started_at = SystemTime::now();
-        let home = Home { region: config.region.clone(), account: "000000000000".to_owned() };
-        let limits = Limits { rules_per_load_balancer: config.rules_per_load_balancer, page_size: config.page_size };
-        Self {
-            state: Mutex::new(State::new(Account::new(home, config.seed, limits, started_at))),
-            started: Instant::now(),
-            started_at,
-            requests: AtomicU64::new(0),
-            written: watch::Sender::new(0),
-        }
-    }
-
-    /// A panic while the state was held would have left it as it was before the call, so it stays usable.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a call on the state. The time is taken while the state is held, so times and order agree.
-    fn change<T>(&self, call: impl FnOnce(&mut State, Caller) -> T) -> T {
-        let mut state = self.state();
-        let elapsed = self.started.elapsed();
-        let caller = Caller { ms: millis(elapsed), at: self.started_at + elapsed, user_agent: None };
-        let result = call(&mut state, caller);
-        let entries = state.journal.entries.len();
-        drop(state);
-        self.written.send_if_modified(|known| {
-            let grown = entries > *known;
-            *known = entries.max(*known);
-            grown
-        });
-        result
-    }
-
-    fn add_fault(&self, fault: Fault) -> Result<(), InvalidFault> {
-        let mut state = self.state();
-        let State { account, faults, .. } = &mut *state;
-        faults.add(fault, account)
-    }
-
     /// In the shape of AWS's request ids, and counted, so that output can be compared.
     fn request_id(&self) -> String {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         format!("00000000-0000-0000-0000-{number:012x}")
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,33 +7,33 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Shared;
-use crate::faults::Fault;
-use crate::journal::JournalReport;
+use crate::control_plane::faults::Fault;
+use crate::control_plane::journal::JournalReport;
 
 pub(super) async fn journal(State(shared): State<Arc<Shared>>) -> Json<JournalReport> {
-    let state = shared.state();
+    let state = shared.control_plane.state();
     Json(JournalReport {
-        started_at: shared.started_at,
+        started_at: shared.control_plane.started_at(),
         counts: state.journal.counts.clone(),
         writes: state.journal.entries.clone(),
     })
 }
 
 pub(super) async fn list_faults(State(shared): State<Arc<Shared>>) -> Json<Vec<Fault>> {
-    Json(shared.state().faults.list())
+    Json(shared.control_plane.state().faults.list())
 }
 
 pub(super) async fn add_fault(
     State(shared): State<Arc<Shared>>,
     Json(fault): Json<Fault>,
 ) -> Result<StatusCode, (StatusCode, String)> {
-    match shared.add_fault(fault) {
+    match shared.control_plane.add_fault(fault) {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(error) => Err((StatusCode::BAD_REQUEST, format!("{error}\n"))),
     }
 }
 
 pub(super) async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
-    shared.state().faults.clear();
+    shared.control_plane.state().faults.clear();
     StatusCode::NO_CONTENT
 }

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{future, stream};
 
 use super::Shared;
-use crate::error::ApiError;
-use crate::operations::{self, Handler};
-use crate::query::Request;
-use crate::xml;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::operations::{self, Handler};
+use crate::control_plane::query::Request;
+use crate::control_plane::xml;
 
 struct Answer {
     operation: String,
@@ -50,10 +50,10 @@ async fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Ans
     let operation = request.action.as_str();
     let handler =
         operations::find(operation).ok_or_else(|| ApiError::unknown_operation(operation, &request.version))?;
-    let injected = shared.state().faults.meet(operation, matches!(handler, Handler::Read(_)));
+    let injected = shared.control_plane.state().faults.meet(operation, matches!(handler, Handler::Read(_)));
     wait(injected.delay_before_ms).await;
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let result = shared.change(|state, mut caller| {
+    let result = shared.control_plane.change(|state, mut caller| {
         caller.user_agent = user_agent;
         state.call(handler, &request, &injected, &caller)
     });

@@ -191,8 +191,8 @@ fn fixed_responses() {
 #[test]
 fn jwt_claims() {
     let jwt = |names: &[&str], values: usize| {
-        let claim = |name: &&str| crate::model::shapes::JwtClaim {
-            format: crate::model::shapes::JwtClaimFormat::StringArray,
+        let claim = |name: &&str| crate::control_plane::model::shapes::JwtClaim {
+            format: crate::control_plane::model::shapes::JwtClaimFormat::StringArray,
             name: (*name).to_owned(),
             values: vec!["v".to_owned(); values],
         };

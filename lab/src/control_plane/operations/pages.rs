@@ -1,7 +1,7 @@
 //! Pages of long answers: `PageSize`, `Marker`, `NextMarker`.
 
-use crate::error::ApiError;
-use crate::validate::within;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::validate::within;
 
 /// The largest page that may be asked for, in every Describe operation (service model).
 const MAX_PAGE_SIZE: u16 = 400;

@@ -1,10 +1,12 @@
 //! Bad days, switched on from outside: errors, delays, cut connections, stale reads.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::Account;
-use crate::operations;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::Account;
+use crate::control_plane::operations;
 
 /// A fault: which calls it meets, how many of them, and what happens to them.
 ///
@@ -74,7 +76,7 @@ pub(crate) struct Faults {
 struct Armed {
     fault: Fault,
     /// The state that stale reads show.
-    frozen: Option<Account>,
+    frozen: Option<Arc<Account>>,
 }
 
 /// What the faults do to one call.
@@ -84,7 +86,7 @@ pub(crate) struct Injected {
     pub(crate) delay_before_ms: u64,
     pub(crate) delay_after_ms: u64,
     pub(crate) cut: bool,
-    pub(crate) stale: Option<Account>,
+    pub(crate) stale: Option<Arc<Account>>,
 }
 
 impl Fault {
@@ -126,9 +128,9 @@ impl Fault {
 
 impl Faults {
     /// Switches a fault on. `now` is the state that stale reads will show.
-    pub(crate) fn add(&mut self, fault: Fault, now: &Account) -> Result<(), InvalidFault> {
+    pub(crate) fn add(&mut self, fault: Fault, now: &Arc<Account>) -> Result<(), InvalidFault> {
         fault.check()?;
-        let frozen = (fault.effect == Effect::StaleReads).then(|| now.clone());
+        let frozen = (fault.effect == Effect::StaleReads).then(|| Arc::clone(now));
         self.armed.push(Armed { fault, frozen });
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::arn::Kind;
-use crate::model::shapes::Tag;
-use crate::model::{Account, AvailabilityZone, LoadBalancer, LoadBalancerState, Tags, well_formed};
-use crate::operations::pages::page;
-use crate::operations::{Nothing, Read, Write, Written};
-use crate::validate;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::arn::Kind;
+use crate::control_plane::model::shapes::Tag;
+use crate::control_plane::model::{Account, AvailabilityZone, LoadBalancer, LoadBalancerState, Tags, well_formed};
+use crate::control_plane::operations::pages::page;
+use crate::control_plane::operations::{Nothing, Read, Write, Written};
+use crate::control_plane::validate;
 
 /// The VPC that all load balancers of the lab are in. AWS takes it from the subnets, which the lab does not keep.
 pub(crate) const VPC: &str = "vpc-0a1b2c3d4e5f60718";

@@ -10,10 +10,12 @@ use serde::{Serialize, Serializer};
 
 pub(crate) mod arn;
 pub(crate) mod shapes;
+pub(crate) mod targets;
 
-use crate::error::ApiError;
+use crate::control_plane::error::ApiError;
 use arn::{Home, Ids, Kind};
 use shapes::{Action, Condition, Transform};
+use targets::{HealthReports, Registration};
 
 /// Tags of one resource, by key.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -38,6 +40,8 @@ pub(crate) struct Account {
     pub(crate) listeners: Vec<Listener>,
     /// Default rules too, each made and deleted with its listener.
     pub(crate) rules: Vec<Rule>,
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) health: HealthReports,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -100,6 +104,9 @@ pub(crate) struct TargetGroup {
     pub(crate) matcher: Matcher,
     /// Empty in the state; [`Account::describe_target_group`] fills it from the rules.
     pub(crate) load_balancer_arns: Vec<String>,
+    /// Attributes that were set; the others have AWS's defaults.
+    #[serde(skip)]
+    pub(crate) attributes: BTreeMap<String, String>,
     #[serde(skip)]
     pub(crate) tags: Tags,
 }
@@ -183,6 +190,8 @@ impl Account {
             target_groups: Vec::new(),
             listeners: Vec::new(),
             rules: Vec::new(),
+            registrations: Vec::new(),
+            health: HealthReports::new(),
         }
     }
 

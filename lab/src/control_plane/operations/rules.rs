@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::arn::{self, Kind};
-use crate::model::shapes::{Action, Condition, Tag, Transform};
-use crate::model::{Account, Priority, Rule, Tags};
-use crate::operations::pages::page;
-use crate::operations::{Nothing, Read, Write, Written};
-use crate::validate;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::arn::{self, Kind};
+use crate::control_plane::model::shapes::{Action, Condition, Tag, Transform};
+use crate::control_plane::model::{Account, Priority, Rule, Tags};
+use crate::control_plane::operations::pages::page;
+use crate::control_plane::operations::{Nothing, Read, Write, Written};
+use crate::control_plane::validate;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::Account;
-use crate::model::arn::Kind;
-use crate::model::shapes::Action;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::Account;
+use crate::control_plane::model::arn::Kind;
+use crate::control_plane::model::shapes::Action;
 
 /// Weights of a rule's forward action, by target group ARN; 0 to 999 each.
 pub type Weights = BTreeMap<String, u16>;

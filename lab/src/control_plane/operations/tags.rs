@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::Account;
-use crate::model::shapes::Tag;
-use crate::operations::{Nothing, Read, Write, Written};
-use crate::validate;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::Account;
+use crate::control_plane::model::shapes::Tag;
+use crate::control_plane::operations::{Nothing, Read, Write, Written};
+use crate::control_plane::validate;
 
 /// "You can specify up to 20 resources in a single call" (API reference, DescribeTags).
 const MAX_RESOURCES: usize = 20;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::shapes::{HttpHeaderConfig, QueryStringConfig, QueryStringPair, ValuesConfig};
+use crate::control_plane::model::shapes::{HttpHeaderConfig, QueryStringConfig, QueryStringPair, ValuesConfig};
 
 fn texts_of(values: &[&str]) -> Option<Vec<String>> {
     Some(values.iter().map(|value| (*value).to_owned()).collect())

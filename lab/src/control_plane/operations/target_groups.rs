@@ -1,14 +1,16 @@
 //! CreateTargetGroup, DescribeTargetGroups, DeleteTargetGroup.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::arn::Kind;
-use crate::model::shapes::Tag;
-use crate::model::{Account, Matcher, Tags, TargetGroup, well_formed};
-use crate::operations::pages::page;
-use crate::operations::{Nothing, Read, Write, Written};
-use crate::validate::{self, within};
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::arn::Kind;
+use crate::control_plane::model::shapes::Tag;
+use crate::control_plane::model::{Account, Matcher, Tags, TargetGroup, well_formed};
+use crate::control_plane::operations::pages::page;
+use crate::control_plane::operations::{Nothing, Read, Write, Written};
+use crate::control_plane::validate::{self, within};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -147,6 +149,7 @@ impl CreateTargetGroup {
                 }
             }),
             load_balancer_arns: Vec::new(),
+            attributes: BTreeMap::new(),
             tags: validate::tags(&Tags::new(), &self.tags)?,
         })
     }

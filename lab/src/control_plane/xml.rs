@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 use serde::ser::{self, Impossible, SerializeMap, SerializeSeq, SerializeStruct};
 
-use crate::error::ApiError;
+use crate::control_plane::error::ApiError;
 
 #[cfg(test)]
 mod tests;

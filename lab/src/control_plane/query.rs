@@ -11,7 +11,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::error::ApiError;
+use crate::control_plane::error::ApiError;
 
 #[cfg(test)]
 mod tests;

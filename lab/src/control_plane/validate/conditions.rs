@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use crate::error::ApiError;
-use crate::model::shapes::{Condition, PatternConfig};
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::shapes::{Condition, PatternConfig};
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,25 @@
 //! The one place where calls take effect: the account, its journal and the faults, changed together.
 
-use crate::error::ApiError;
-use crate::faults::{Faults, Injected};
-use crate::journal::{self, Caller, Journal};
-use crate::model::Account;
-use crate::operations::{self, Handler, Written};
-use crate::query::Request;
+use std::sync::Arc;
+
+use crate::control_plane::error::ApiError;
+use crate::control_plane::faults::{Faults, Injected};
+use crate::control_plane::journal::{self, Caller, Journal};
+use crate::control_plane::model::Account;
+use crate::control_plane::operations::{self, Handler, Written};
+use crate::control_plane::query::Request;
 
 /// Everything that a lab remembers. It is a plain state machine; whoever holds it brings the time.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) account: Account,
+    /// A write makes another one, so those who hold it keep what they saw.
+    pub(crate) account: Arc<Account>,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
 }
 
 impl State {
-    pub(crate) fn new(account: Account) -> Self {
+    pub(crate) fn new(account: Arc<Account>) -> Self {
         Self { account, journal: Journal::default(), faults: Faults::default() }
     }
 
@@ -60,7 +63,7 @@ impl State {
         caller: &Caller,
         change: impl FnOnce(&mut Account) -> Result<Written<T>, ApiError>,
     ) -> Result<T, ApiError> {
-        let mut after = self.account.clone();
+        let mut after = Account::clone(&self.account);
         after.now = caller.at;
         let result = change(&mut after);
         self.journal.count(operation, caller, result.is_err());
@@ -68,7 +71,7 @@ impl State {
             Ok(Written { output, touched }) => {
                 let changes = journal::changes(&self.account, &after, &touched);
                 self.journal.accepted(operation, subject, caller, changes);
-                self.account = after;
+                self.account = Arc::new(after);
                 Ok(output)
             }
             Err(error) => {

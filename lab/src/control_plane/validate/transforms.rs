@@ -1,8 +1,8 @@
 //! Transforms of a rule. Source: user guide for Application Load Balancers, "Transforms for listener rules".
 
-use crate::error::ApiError;
-use crate::model::shapes::{RewriteConfig, Transform, TransformType};
-use crate::validate::within;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::shapes::{RewriteConfig, Transform, TransformType};
+use crate::control_plane::validate::within;
 
 const MAX_REGEX: usize = 1024;
 
@@ -36,7 +36,7 @@ fn rewrites(config: &RewriteConfig) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::shapes::Rewrite;
+    use crate::control_plane::model::shapes::Rewrite;
 
     fn config(regex: &str) -> Option<RewriteConfig> {
         Some(RewriteConfig { rewrites: vec![Rewrite { regex: regex.to_owned(), replace: "$1".to_owned() }] })

@@ -12,10 +12,10 @@ mod target_groups;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::ApiError;
-use crate::model::Account;
-use crate::query::Node;
-use crate::xml;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::Account;
+use crate::control_plane::query::Node;
+use crate::control_plane::xml;
 
 pub(crate) use listeners::{CreateListener, DeleteListener, DescribeListeners, ModifyListener};
 pub(crate) use load_balancers::{CreateLoadBalancer, DeleteLoadBalancer, DescribeLoadBalancers, VPC};

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::ApiError;
-use crate::model::shapes::{
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::shapes::{
     Action, ActionType, CognitoConfig, FixedResponseConfig, ForwardConfig, JwtConfig, OidcConfig, OnUnauthenticated,
     RedirectConfig, StickinessConfig, TargetGroupTuple,
 };
-use crate::model::{Account, ListenerProtocol};
-use crate::validate::within;
+use crate::control_plane::model::{Account, ListenerProtocol};
+use crate::control_plane::validate::within;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::error::ApiError;
-use crate::model::Tags;
-use crate::model::shapes::Tag;
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::Tags;
+use crate::control_plane::model::shapes::Tag;
 
 /// Tags per resource (quota of the tagging service).
 const MAX_TAGS: usize = 50;

@@ -4,13 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::model::arn::{self, Kind};
-use crate::model::shapes::{Action, Tag};
-use crate::model::{Account, Certificate, Listener, ListenerProtocol, MutualAuthentication, Priority, Rule, Tags};
-use crate::operations::pages::page;
-use crate::operations::{Nothing, Read, Write, Written};
-use crate::validate::{self, within};
+use crate::control_plane::error::ApiError;
+use crate::control_plane::model::arn::{self, Kind};
+use crate::control_plane::model::shapes::{Action, Tag};
+use crate::control_plane::model::{
+    Account, Certificate, Listener, ListenerProtocol, MutualAuthentication, Priority, Rule, Tags,
+};
+use crate::control_plane::operations::pages::page;
+use crate::control_plane::operations::{Nothing, Read, Write, Written};
+use crate::control_plane::validate::{self, within};
 
 /// What AWS's API uses when none is named.
 const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
