@@ -11,7 +11,7 @@ const ROUTER: &str = "trafficrouter/v1/traffic_router.proto";
 const PLUGIN: [&str; 3] = ["plugin/grpc_broker.proto", "plugin/grpc_controller.proto", "plugin/grpc_stdio.proto"];
 
 /// The messages that `src/rollout.rs` has, with their names there.
-const MODEL: [(&str, &str); 15] = [
+const MODEL: [(&str, &str); 17] = [
     ("Rollout", "Rollout"),
     ("ObjectMeta", "Metadata"),
     ("RolloutSpec", "Spec"),
@@ -22,6 +22,8 @@ const MODEL: [(&str, &str); 15] = [
     ("RolloutTrafficRouting", "TrafficRouting"),
     ("ALBTrafficRouting", "Present"),
     ("RolloutStatus", "Status"),
+    ("CanaryStatus", "CanaryStatus"),
+    ("TrafficWeights", "TrafficWeights"),
     ("WeightDestination", "WeightDestination"),
     ("SetHeaderRoute", "HeaderRoute"),
     ("HeaderRoutingMatch", "Present"),

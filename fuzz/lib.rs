@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a load balancer in memory, a door to it, and a clock that never waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trafficrouter_alb::alb::{Error, LoadBalancer, Observation, Rule, RuleArn, TargetGroupArn, WeightedGroup};
+use trafficrouter_alb::alb::{Error, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
+use trafficrouter_alb::cluster::{self, Backends, Cluster, Pod};
 use trafficrouter_alb::goplugin::netrpc::{self, Offer};
 use trafficrouter_alb::router::{Router, Settings};
 
@@ -20,6 +22,9 @@ pub const GROUPS: [&str; 2] = [
 
 /// The namespace that may name anything.
 pub const NAMESPACE: &str = "shop";
+
+/// The one Pod behind every Service, healthy in every group.
+const POD: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Longer than any wait in the plugin. The clock jumps there once nobody has anything left to do.
 const IDLE: Duration = Duration::from_secs(300);
@@ -52,6 +57,18 @@ impl LoadBalancer for Obedient {
         rules.insert(rule.arn().as_str().to_owned(), groups.to_vec());
         Ok(())
     }
+
+    async fn targets(&self, _: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+        Ok(vec![Target { id: POD.to_string(), port: None, healthy: true }])
+    }
+}
+
+#[async_trait]
+impl Cluster for Obedient {
+    async fn backends(&self, _: &str, service: &str) -> Result<Backends, cluster::Error> {
+        let pod = Pod { name: service.to_owned(), labels: BTreeMap::new(), addresses: vec![POD], ports: Vec::new() };
+        Ok(Backends { selector: BTreeMap::new(), pods: vec![pod] })
+    }
 }
 
 /// A router over a load balancer in memory.
@@ -61,8 +78,10 @@ pub fn router() -> Router {
         plugin_name: None,
         block_budget: Duration::from_secs(5),
         max_held: 5,
+        settle: Duration::from_secs(10),
     };
-    Router::new(Ok(settings), Arc::new(Obedient::default()))
+    let world = Arc::new(Obedient::default());
+    Router::new(Ok(settings), Arc::clone(&world) as Arc<dyn LoadBalancer>, world)
 }
 
 /// Runs on one thread, with a clock that jumps instead of waiting.

@@ -27,6 +27,17 @@ pub struct Observation {
     pub rules: Vec<Rule>,
 }
 
+/// A target of a group, as DescribeTargetHealth shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// An address, or an instance's id.
+    pub id: String,
+    /// Where it listens; a group of functions has none.
+    pub port: Option<u16>,
+    /// Its state is `healthy`. Any other one, `initial` and `draining` too, is not.
+    pub healthy: bool,
+}
+
 /// Elastic Load Balancing v2, as the router needs it.
 #[async_trait]
 pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
@@ -50,4 +61,10 @@ pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
     /// [`Error`] of kind [`ErrorKind::Refused`] before anything is sent when the rule carries an action that this
     /// build does not know and could only damage; otherwise what AWS said.
     async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error>;
+
+    /// The targets of a group, in whatever state, now.
+    ///
+    /// # Errors
+    /// [`Error`] of kind [`ErrorKind::Missing`] when the group does not exist, or any other kind.
+    async fn targets(&self, group: &TargetGroupArn) -> Result<Vec<Target>, Error>;
 }

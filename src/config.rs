@@ -1,13 +1,14 @@
 //! The operator's words: arguments in `argo-rollouts-config`, or environment variables where an installer cannot pass
 //! arguments.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
 use crate::door::Door;
-use crate::router::{Allow, Settings};
+use crate::router::{Allow, LONGEST_SETTLE, Settings};
 
 /// Shifts the weights of an AWS Application Load Balancer for Argo Rollouts, and waits until they are true.
 ///
@@ -41,6 +42,17 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_held: u16,
 
+    /// How long new weights must stay true before pods may be let go on the strength of them, such as 10s.
+    ///
+    /// AWS confirms a weight before every node of the load balancer follows it, and does not say when they do. A Rollout
+    /// can have a time of its own (settleSeconds).
+    #[arg(long, value_name = "TIME", env = "ROLLOUTS_ALB_SETTLE", default_value = "10s", value_parser = settle)]
+    pub settle: Duration,
+
+    /// How to reach the Kubernetes API. Inside a cluster that is known, and outside KUBECONFIG counts too.
+    #[arg(long, value_name = "FILE", env = "ROLLOUTS_ALB_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
     /// The protocol to serve, whatever the host's versions say.
     ///
     /// By default a host that offers application version 2 gets grpc, any other netrpc. The version told to the host is
@@ -64,6 +76,7 @@ impl Arguments {
             plugin_name: plugin_name(program),
             block_budget: self.block_budget,
             max_held: usize::from(self.max_held),
+            settle: self.settle,
         }
     }
 }
@@ -73,6 +86,11 @@ fn block_budget(text: &str) -> Result<Duration, String> {
     // The controller's lease gives way after 15 s and every abort waits for the call: minutes would serve nobody.
     let range = Duration::from_secs(1)..=Duration::from_secs(600);
     if range.contains(&budget) { Ok(budget) } else { Err("it must be between 1s and 10m".to_owned()) }
+}
+
+fn settle(text: &str) -> Result<Duration, String> {
+    let settle = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if settle <= LONGEST_SETTLE { Ok(settle) } else { Err("it must be 10m or less".to_owned()) }
 }
 
 /// The last two parts of the program's path (`downloader.go` and `plugin.go` of Argo Rollouts).
@@ -90,7 +108,10 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let arguments = Arguments::try_parse_from(["plugin"]).unwrap();
-        assert_eq!((arguments.block_budget, arguments.max_held), (Duration::from_secs(45), 5));
+        assert_eq!(
+            (arguments.block_budget, arguments.settle, arguments.max_held),
+            (Duration::from_secs(45), Duration::from_secs(10), 5)
+        );
         assert_eq!(arguments.log_level, LevelFilter::INFO);
         assert!(arguments.allow.is_empty() && arguments.door.is_none());
     }
@@ -100,6 +121,7 @@ mod tests {
         for (arguments, part) in [
             (["plugin", "--allow", "shop"], "NAMESPACE=ARN-PATTERN"),
             (["plugin", "--block-budget", "1h"], "between 1s and 10m"),
+            (["plugin", "--settle", "11m"], "10m or less"),
             (["plugin", "--max-held", "0"], "--max-held"),
             (["plugin", "--door", "tcp"], "[possible values: netrpc, grpc]"),
             (["plugin", "--alow", "x=arn:y"], "--allow"),

@@ -55,6 +55,10 @@ pub struct Metadata {
 #[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Spec {
+    /// How many Pods are wished. gob cannot tell an absent number from zero.
+    #[serde(rename = "Replicas", alias = "replicas")]
+    #[prost(int32, optional, tag = "1")]
+    pub replicas: Option<i32>,
     /// How an update goes.
     #[serde(rename = "Strategy", alias = "strategy")]
     #[prost(message, required, tag = "5")]
@@ -75,6 +79,14 @@ pub struct Strategy {
 #[derive(Clone, PartialEq, Deserialize, Message)]
 #[serde(default)]
 pub struct Canary {
+    /// The Service of the Pods that are being tried.
+    #[serde(rename = "CanaryService", alias = "canaryService")]
+    #[prost(string, tag = "1")]
+    pub canary_service: String,
+    /// The Service of the Pods that users should get.
+    #[serde(rename = "StableService", alias = "stableService")]
+    #[prost(string, tag = "2")]
+    pub stable_service: String,
     /// Its steps. Their weights are not read: the host says the weight it wants.
     #[serde(rename = "Steps", alias = "steps")]
     #[prost(message, repeated, tag = "3")]
@@ -152,6 +164,42 @@ pub struct Status {
     #[serde(rename = "StableRS", alias = "stableRS")]
     #[prost(string, tag = "19")]
     pub stable_rs: String,
+    /// How many Pods there are.
+    #[serde(rename = "Replicas", alias = "replicas")]
+    #[prost(int32, tag = "7")]
+    pub replicas: i32,
+    /// What was recorded of the canary.
+    #[serde(rename = "Canary", alias = "canary")]
+    #[prost(message, required, tag = "15")]
+    pub canary: CanaryStatus,
+}
+
+/// What the controller recorded of a canary update.
+#[derive(Clone, PartialEq, Deserialize, Message)]
+#[serde(default)]
+pub struct CanaryStatus {
+    /// The weights of the last SetWeight that succeeded.
+    #[serde(rename = "Weights", alias = "weights")]
+    #[prost(message, optional, tag = "4")]
+    pub weights: Option<TrafficWeights>,
+}
+
+/// Weights that a SetWeight succeeded with. That it succeeded says nothing of their being true.
+#[derive(Clone, PartialEq, Deserialize, Message)]
+#[serde(default)]
+pub struct TrafficWeights {
+    /// The canary's weight.
+    #[serde(rename = "Canary", alias = "canary")]
+    #[prost(message, required, tag = "1")]
+    pub canary: WeightDestination,
+    /// Stable's weight.
+    #[serde(rename = "Stable", alias = "stable")]
+    #[prost(message, required, tag = "2")]
+    pub stable: WeightDestination,
+    /// A VerifyWeight said that they are true. gob cannot tell "no" from "not said".
+    #[serde(rename = "Verified", alias = "verified")]
+    #[prost(bool, optional, tag = "4")]
+    pub verified: Option<bool>,
 }
 
 /// A weight for one more Service, an experiment's (`WeightDestination`).

@@ -11,22 +11,29 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::alb::{LoadBalancer, RuleArn};
+use crate::cluster::Cluster;
 use crate::rollout::{HeaderRoute, MirrorRoute, Rollout, WeightDestination};
 use hold::Hold;
-use shift::{RuleLocks, Shift};
-use wish::Wish;
+use locks::RuleLocks;
+use shift::{Means, Shift, Shown};
+use wish::{Recorded, Wish};
 
 pub use allow::{Allow, AllowError};
+pub(crate) use entry::LONGEST_SETTLE;
 
 mod allow;
 mod entry;
+mod gate;
 mod hold;
+mod locks;
+mod passage;
 mod plan;
 mod rules;
 mod shift;
+mod unfinished;
 mod wish;
 
 /// The name of this router in the host's log.
@@ -59,6 +66,8 @@ pub struct Settings {
     pub block_budget: Duration,
     /// How many calls may be held at a time. Each costs the host one of its workers (10 by default).
     pub max_held: usize,
+    /// How long new weights must stay true before pods may go on the strength of them.
+    pub settle: Duration,
 }
 
 /// The answer to VerifyWeight. It has no error: a host takes an error as leave to promote.
@@ -93,6 +102,7 @@ pub enum CallError {
 pub struct Router {
     settings: Result<Settings, String>,
     balancer: Arc<dyn LoadBalancer>,
+    cluster: Arc<dyn Cluster>,
     held_calls: Arc<Semaphore>,
     locks: RuleLocks,
     /// What is known of each Rollout, by `namespace/name`.
@@ -101,8 +111,15 @@ pub struct Router {
 
 #[derive(Clone, Debug)]
 struct Known {
-    confirmed: Arc<AsyncMutex<Option<Confirmed>>>,
+    found: Arc<AsyncMutex<Found>>,
     last_call: Instant,
+}
+
+/// What was found out about a Rollout's rules.
+#[derive(Debug, Default)]
+struct Found {
+    confirmed: Option<Confirmed>,
+    shown: Option<Shown>,
 }
 
 /// A wish that every rule showed.
@@ -114,14 +131,15 @@ struct Confirmed {
 }
 
 impl Router {
-    /// A router for `balancer`. Settings that could not be read are an error of every call, not of the start: a host
+    /// A router for `balancer` and `cluster`. Settings that could not be read are an error of every call, not of the start: a host
     /// before 1.9 never recovers from a plugin that did not start.
     #[must_use]
-    pub fn new(settings: Result<Settings, String>, balancer: Arc<dyn LoadBalancer>) -> Self {
+    pub fn new(settings: Result<Settings, String>, balancer: Arc<dyn LoadBalancer>, cluster: Arc<dyn Cluster>) -> Self {
         let max_held = settings.as_ref().map_or(0, |settings| settings.max_held);
         Self {
             settings,
             balancer,
+            cluster,
             held_calls: Arc::new(Semaphore::new(max_held.min(Semaphore::MAX_PERMITS))),
             locks: RuleLocks::default(),
             rollouts: Mutex::default(),
@@ -197,41 +215,60 @@ impl Router {
         let (settings, wish) = self.wish(rollout, weight, further)?;
         let mut hold = Hold::new(settings.block_budget, Arc::clone(&self.held_calls));
         let known = self.known(&rollout.key());
-        let mut confirmed = match timeout(SOONEST_ERROR, known.lock()).await {
-            Ok(confirmed) => confirmed,
+        let mut found = match timeout(SOONEST_ERROR, known.lock()).await {
+            Ok(found) => found,
             // Now it is a held call like any other.
             Err(_) if hold.take_place() => {
                 timeout_at(hold.deadline(), known.lock()).await.map_err(|_| refused(rollout, &OTHER_CALL))?
             }
             Err(_) => return Err(refused(rollout, &OTHER_CALL)),
         };
-        if confirmed.as_ref().is_some_and(|confirmed| confirmed.stands_for(&wish)) {
+        if found.stands_for(&wish) {
             return Ok(());
         }
-        // Whatever comes now, an older confirmation says nothing any more, but its rules may still be the right ones.
-        let rules = confirmed.take().filter(|confirmed| confirmed.wish == wish).map(|confirmed| confirmed.rules);
-        let mut shift = Shift::new(&*self.balancer, &self.locks, &rollout.key(), &wish, hold.deadline(), rules);
-        let seen = shift.carry_out(&mut hold).await.map_err(|unfinished| refused(rollout, &unfinished))?;
-        let rules = shift.into_rules();
-        *confirmed = Some(Confirmed { wish, rules, seen });
-        Ok(())
+        let mut shift = self.resume(&mut found, rollout, &wish, hold.deadline());
+        let carried_out = shift.carry_out(&mut hold).await;
+        let yes_is_safe = shift.yes_is_safe();
+        let (rules, shown) = shift.into_parts();
+        found.shown = shown;
+        match carried_out {
+            Ok(seen) => {
+                found.confirmed = Some(Confirmed { wish, rules, seen });
+                Ok(())
+            }
+            // The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.
+            Err(unfinished) if unfinished.may_pass() && yes_is_safe => {
+                info!(rollout = rollout.key(), weight, "{unfinished}");
+                Ok(())
+            }
+            Err(unfinished) => Err(refused(rollout, &unfinished)),
+        }
+    }
+
+    /// A shift that goes on from what is known. Whatever comes of it, an older confirmation says nothing any more, but
+    /// its rules may still be the right ones.
+    fn resume<'s>(&'s self, found: &mut Found, rollout: &Rollout, wish: &'s Wish, deadline: Instant) -> Shift<'s> {
+        let rules = found.confirmed.take().filter(|confirmed| confirmed.wish == *wish).map(|confirmed| confirmed.rules);
+        let means = Means { balancer: &*self.balancer, cluster: &*self.cluster, locks: &self.locks };
+        let shift = Shift::new(means, &rollout.key(), wish, Recorded::of(rollout), deadline);
+        shift.resume(rules, found.shown.take())
     }
 
     /// Looks, and changes nothing. False while a shift of the same Rollout is under way.
     async fn look(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<bool, CallError> {
         let (_, wish) = self.wish(rollout, weight, further)?;
         let known = self.known(&rollout.key());
-        let Ok(mut confirmed) = known.try_lock() else { return Ok(false) };
-        if confirmed.as_ref().is_some_and(|confirmed| confirmed.stands_for(&wish)) {
+        let Ok(mut found) = known.try_lock() else { return Ok(false) };
+        if found.stands_for(&wish) {
             return Ok(true);
         }
-        let rules = confirmed.take().filter(|confirmed| confirmed.wish == wish).map(|confirmed| confirmed.rules);
-        let deadline = Instant::now() + LOOK_BUDGET;
-        let mut shift = Shift::new(&*self.balancer, &self.locks, &rollout.key(), &wish, deadline, rules);
-        let seen = shift.look().await.map_err(|unfinished| refused(rollout, &unfinished))?;
-        let rules = shift.into_rules();
-        *confirmed = seen.map(|seen| Confirmed { wish, rules, seen });
-        Ok(confirmed.is_some())
+        let mut shift = self.resume(&mut found, rollout, &wish, Instant::now() + LOOK_BUDGET);
+        let seen = shift.look().await;
+        let (rules, shown) = shift.into_parts();
+        found.shown = shown;
+        let seen = seen.map_err(|unfinished| refused(rollout, &unfinished))?;
+        found.confirmed = seen.map(|seen| Confirmed { wish, rules, seen });
+        Ok(found.confirmed.is_some())
     }
 
     fn wish(
@@ -241,32 +278,33 @@ impl Router {
         further: &[WeightDestination],
     ) -> Result<(&Settings, Wish), CallError> {
         let settings = self.settings.as_ref().map_err(|problem| CallError::Arguments(problem.clone()))?;
-        let wish = Wish::of(rollout, weight, further, settings.plugin_name.as_deref(), &settings.allow);
+        let wish = Wish::of(rollout, weight, further, settings);
         Ok((settings, wish.map_err(|error| refused(rollout, &error))?))
     }
 
     /// What is known of a Rollout. Forgets, in passing, those that nobody calls for any more.
-    fn known(&self, key: &str) -> Arc<AsyncMutex<Option<Confirmed>>> {
+    fn known(&self, key: &str) -> Arc<AsyncMutex<Found>> {
         let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(known) = rollouts.get_mut(key) {
             known.last_call = now;
-            return Arc::clone(&known.confirmed);
+            return Arc::clone(&known.found);
         }
         rollouts.retain(|_, known| {
-            now.duration_since(known.last_call) < FORGOTTEN_AFTER || Arc::strong_count(&known.confirmed) > 1
+            now.duration_since(known.last_call) < FORGOTTEN_AFTER || Arc::strong_count(&known.found) > 1
         });
-        let known = Known { confirmed: Arc::default(), last_call: now };
-        let confirmed = Arc::clone(&known.confirmed);
+        let known = Known { found: Arc::default(), last_call: now };
+        let found = Arc::clone(&known.found);
         rollouts.insert(key.to_owned(), known);
-        confirmed
+        found
     }
 }
 
-impl Confirmed {
+impl Found {
     /// The wish is the confirmed one, and was seen recently enough to say so again.
     fn stands_for(&self, wish: &Wish) -> bool {
-        self.wish == *wish && self.seen.elapsed() < OBSERVATION_STANDS
+        let stands = |confirmed: &Confirmed| confirmed.wish == *wish && confirmed.seen.elapsed() < OBSERVATION_STANDS;
+        self.confirmed.as_ref().is_some_and(stands)
     }
 }
 

@@ -8,11 +8,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::types::Rule as SdkRule;
+use aws_sdk_elasticloadbalancingv2::types::{Rule as SdkRule, TargetHealthDescription, TargetHealthStateEnum};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, TargetGroupArn, WeightedGroup};
+use super::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
 
 /// How many rules one DescribeRules names. AWS documents no limit; this keeps a request small.
 const RULES_PER_CALL: usize = 20;
@@ -164,6 +164,22 @@ impl LoadBalancer for Aws {
             sent.map_err(|error| Error::of("ModifyRule", rule.arn().as_str(), &error))?;
         }
         Ok(())
+    }
+
+    async fn targets(&self, group: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+        let request = self.client(group.region()).await.describe_target_health().target_group_arn(group.as_str());
+        let described = request.send().await;
+        let described = described.map_err(|error| Error::of("DescribeTargetHealth", group.as_str(), &error))?;
+        let target = |health: &TargetHealthDescription| {
+            let target = health.target()?;
+            let state = health.target_health().and_then(|health| health.state());
+            Some(Target {
+                id: target.id()?.to_owned(),
+                port: target.port().and_then(|port| u16::try_from(port).ok()),
+                healthy: state == Some(&TargetHealthStateEnum::Healthy),
+            })
+        };
+        Ok(described.target_health_descriptions().iter().filter_map(target).collect())
     }
 }
 

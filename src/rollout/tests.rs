@@ -16,9 +16,15 @@ fn a_manifest_is_read_by_the_apis_names() {
             "steps": [{"setWeight": 10}, {"pause": {}}],
             "trafficRouting": {"maxTrafficWeight": 1000, "plugins": {"argoproj-labs/alb": {"ruleArns": ["a"]}}},
         }}},
-        "status": {"stableRS": "abc", "currentPodHash": "def", "abort": true},
+        "status": {
+            "stableRS": "abc", "currentPodHash": "def", "abort": true, "replicas": 9,
+            "canary": {"weights": {"canary": {"weight": 10}, "stable": {"weight": 90}, "verified": true}},
+        },
     }))
     .unwrap();
+    assert_eq!((rollout.spec.replicas, rollout.status.replicas), (Some(10), 9));
+    let recorded = rollout.status.canary.weights.as_ref().unwrap();
+    assert_eq!((recorded.canary.weight, recorded.verified), (10, Some(true)));
     assert_eq!(rollout.key(), "shop/web");
     let (canary, routing) = rollout.canary_routing().unwrap();
     assert_eq!((canary.steps.len(), canary.dynamic_stable_scale, routing.max_weight()), (2, true, 1000));
@@ -106,8 +112,11 @@ fn complete() -> Rollout {
     Rollout {
         metadata: Metadata { name: text(), namespace: text(), uid: text() },
         spec: Spec {
+            replicas: Some(7),
             strategy: Strategy {
                 canary: Some(Canary {
+                    canary_service: text(),
+                    stable_service: text(),
                     steps: vec![Present {}],
                     dynamic_stable_scale: true,
                     ping_pong: Some(PingPong { ping_service: text(), pong_service: text() }),
@@ -119,7 +128,20 @@ fn complete() -> Rollout {
                 }),
             },
         },
-        status: Status { abort: true, promote_full: true, current_pod_hash: text(), stable_rs: text() },
+        status: Status {
+            abort: true,
+            promote_full: true,
+            current_pod_hash: text(),
+            stable_rs: text(),
+            replicas: 7,
+            canary: CanaryStatus {
+                weights: Some(TrafficWeights {
+                    canary: WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() },
+                    stable: WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() },
+                    verified: Some(true),
+                }),
+            },
+        },
     }
 }
 

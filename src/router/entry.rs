@@ -1,7 +1,10 @@
 //! The plugin's entry in a Rollout, read strictly: whatever is not understood is named before anything is changed.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
+use super::gate::Gates;
 use crate::alb::{RuleArn, TargetGroupArn};
 
 /// Which rules and groups the author means (the source `explicit`).
@@ -13,6 +16,10 @@ pub(super) struct Entry {
     pub(super) canary: TargetGroupArn,
     /// The rules to shift; none means every rule that holds both groups.
     pub(super) rules: Option<Vec<RuleArn>>,
+    /// Which gates there are.
+    pub(super) gates: Gates,
+    /// How long weights must stay true before pods may go; none means the operator's word.
+    pub(super) settle: Option<Duration>,
 }
 
 /// An entry that cannot be used, with everything that is wrong with it.
@@ -24,22 +31,31 @@ const STABLE: &str = "stableTargetGroupArn";
 const CANARY: &str = "canaryTargetGroupArn";
 const RULES: &str = "ruleArns";
 
+const GATES: &str = "gates";
+const SETTLE: &str = "settleSeconds";
+
 /// The keys that this version understands.
-const KEYS: [&str; 3] = [STABLE, CANARY, RULES];
+const KEYS: [&str; 5] = [STABLE, CANARY, RULES, GATES, SETTLE];
+
+/// The keys of `gates`.
+const RISING: &str = "rising";
+const PROMOTION: &str = "promotion";
+const MIN_HEALTHY: &str = "minHealthyPercent";
+
+/// No load balancer is known to need longer; a mistake in the unit would hold every step for hours.
+pub(crate) const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 
 /// Keys that the documents promise for a later version. Ignoring them would do something else than was asked for.
-const LATER: [&str; 12] = [
+const LATER: [&str; 10] = [
     "annotationPrefix",
     "assumeRoleArn",
     "externalId",
-    "gates",
     "guard",
     "ingress",
     "ingresses",
     "region",
     "rootService",
     "servicePort",
-    "settleSeconds",
     "stickinessConfig",
 ];
 
@@ -58,9 +74,11 @@ impl Entry {
         let stable = arn(&entry, STABLE, &mut problems);
         let canary = arn(&entry, CANARY, &mut problems);
         let rules = rules(&entry, &mut problems);
+        let gates = gates(&entry, &mut problems);
+        let settle = settle(&entry, &mut problems);
         match (stable, canary) {
             (Some(stable), Some(canary)) if problems.is_empty() => {
-                let entry = Self { stable, canary, rules };
+                let entry = Self { stable, canary, rules, gates, settle };
                 entry.check()?;
                 Ok(entry)
             }
@@ -97,17 +115,19 @@ fn unknown_key(key: &str) -> Option<String> {
     if LATER.contains(&key) {
         return Some(format!("`{key}` is not supported by this version yet; it understands {}", KEYS.join(", ")));
     }
-    let lower = key.to_lowercase();
-    let nearest = KEYS
-        .into_iter()
-        .chain(LATER)
-        .map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &lower), known))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
-    Some(match nearest {
-        Some((_, known)) => format!("`{key}` is not a key of this plugin; did you mean `{known}`?"),
+    let known = KEYS.into_iter().chain(LATER);
+    Some(match nearest(key, known) {
+        Some(known) => format!("`{key}` is not a key of this plugin; did you mean `{known}`?"),
         None => format!("`{key}` is not a key of this plugin; it understands {}", KEYS.join(", ")),
     })
+}
+
+/// The key that was most likely meant.
+fn nearest<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let lower = key.to_lowercase();
+    let alike = known.into_iter().map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &lower), known));
+    let alike = alike.filter(|(alike, _)| *alike >= ALIKE);
+    alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 
 fn arn(entry: &Map<String, Value>, key: &str, problems: &mut Vec<String>) -> Option<TargetGroupArn> {
@@ -147,6 +167,47 @@ fn rules(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Vec<R
         }
     }
     Some(rules)
+}
+
+fn gates(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Gates {
+    let mut gates = Gates::default();
+    let given = match entry.get(GATES) {
+        None => return gates,
+        Some(Value::Object(given)) => given,
+        Some(other) => {
+            problems.push(format!("{GATES} must be a map of keys, not {other}"));
+            return gates;
+        }
+    };
+    for (key, value) in given {
+        match (key.as_str(), value) {
+            (RISING, Value::Bool(on)) => gates.rising = *on,
+            (PROMOTION, Value::Bool(on)) => gates.promotion = *on,
+            (RISING | PROMOTION, other) => problems.push(format!("{GATES}.{key} must be true or false, not {other}")),
+            (MIN_HEALTHY, other) => match other.as_u64().and_then(|percent| u32::try_from(percent).ok()) {
+                Some(percent @ 1..=100) => gates.min_healthy_percent = percent,
+                _ => problems.push(format!("{GATES}.{key} must be a whole number from 1 to 100, not {other}")),
+            },
+            (key, _) => {
+                let known = [RISING, PROMOTION, MIN_HEALTHY];
+                problems.push(match nearest(key, known) {
+                    Some(known) => format!("`{GATES}.{key}` is not a key of this plugin; did you mean `{known}`?"),
+                    None => format!("`{GATES}.{key}` is not a key of this plugin; it understands {}", known.join(", ")),
+                });
+            }
+        }
+    }
+    gates
+}
+
+fn settle(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Duration> {
+    let given = entry.get(SETTLE)?;
+    let settle = given.as_u64().map(Duration::from_secs).filter(|settle| *settle <= LONGEST_SETTLE);
+    if settle.is_none() {
+        let longest = LONGEST_SETTLE.as_secs();
+        problems.push(format!("{SETTLE} must be a whole number of seconds from 0 to {longest}, not {given}"));
+    }
+    settle
 }
 
 #[cfg(test)]
@@ -211,6 +272,34 @@ mod tests {
         assert!(problem(&json!([])).contains("must be a map"));
         assert!(Entry::read("{").unwrap_err().to_string().contains("not JSON"));
         assert!(problem(&json!({STABLE: GROUP, CANARY: OTHER, RULES: []})).contains("is empty"));
+    }
+
+    #[test]
+    fn gates_and_settle_time_are_read_and_checked() {
+        let with = |key: &str, value: Value| {
+            let mut entry = json!({STABLE: GROUP, CANARY: OTHER});
+            entry[key] = value;
+            entry
+        };
+        let read = |entry: &Value| Entry::read(entry.to_string()).unwrap();
+        let plain = read(&json!({STABLE: GROUP, CANARY: OTHER}));
+        assert_eq!((plain.gates, plain.settle), (Gates::default(), None));
+        assert_eq!(read(&with(SETTLE, json!(0))).settle, Some(Duration::ZERO));
+        let given = json!({RISING: false, PROMOTION: true, MIN_HEALTHY: 50});
+        let expected = Gates { rising: false, promotion: true, min_healthy_percent: 50 };
+        assert_eq!(read(&with(GATES, given)).gates, expected);
+        for (key, value, part) in [
+            (SETTLE, json!(601), "from 0 to 600, not 601"),
+            (SETTLE, json!("10s"), "a whole number of seconds"),
+            (GATES, json!(true), "must be a map"),
+            (GATES, json!({RISING: "no"}), "gates.rising must be true or false"),
+            (GATES, json!({MIN_HEALTHY: 0}), "from 1 to 100, not 0"),
+            (GATES, json!({"raising": true}), "did you mean `rising`?"),
+            (GATES, json!({"zzz": true}), "it understands rising, promotion, minHealthyPercent"),
+        ] {
+            let text = problem(&with(key, value));
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

@@ -50,6 +50,16 @@ impl Hold {
         true
     }
 
+    /// Waits for `delay`, or less if the call must be answered before: then false, as [`Hold::wait`].
+    pub(super) async fn wait_for(&mut self, delay: Duration) -> bool {
+        let until = Instant::now() + delay;
+        if !self.take_place() {
+            return false;
+        }
+        tokio::time::sleep_until(until.min(self.deadline)).await;
+        until <= self.deadline
+    }
+
     /// The next wait is a short one again: something has changed.
     pub(super) fn restart(&mut self) {
         self.delays = delays();
@@ -81,6 +91,16 @@ mod tests {
         }
         assert!(began.elapsed() <= budget && began.elapsed() > budget - 2 * LONGEST_DELAY, "{:?}", began.elapsed());
         assert!(waits > 10, "{waits}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_of_a_known_length_ends_with_the_budget() {
+        let began = Instant::now();
+        let mut hold = Hold::new(Duration::from_secs(45), Arc::new(Semaphore::new(1)));
+        assert!(hold.wait_for(Duration::from_secs(30)).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(30));
+        assert!(!hold.wait_for(Duration::from_secs(30)).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(45));
     }
 
     #[tokio::test(start_paused = true)]

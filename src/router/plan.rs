@@ -24,6 +24,15 @@ pub(super) enum Plan {
     Write(Vec<WeightedGroup>),
 }
 
+/// Which way a write moves traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Direction {
+    /// The canary gets more, stable less.
+    ToCanary,
+    /// Stable gets more, the canary less.
+    ToStable,
+}
+
 /// Why a rule cannot carry a wish.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
@@ -100,6 +109,19 @@ impl Split {
         Ok(Plan::Write(groups.collect()))
     }
 
+    /// Which way the traffic moves when a rule that shows this is brought to the wish. `None` when it does not, or when
+    /// the rule cannot carry the wish.
+    pub(super) fn direction(&self, observed: &[WeightedGroup]) -> Option<Direction> {
+        let Ok(Plan::Write(_)) = self.plan(observed) else { return None };
+        let weight = |group| weight_of(observed, group, "").map_or(0, u64::from);
+        let (stable, canary) = (weight(&self.stable), weight(&self.canary));
+        // Two zeros have no traffic: whoever gets it now, gets more.
+        let (before, of) =
+            if stable + canary == 0 { (u64::from(self.canary_weight == 0), 1) } else { (canary, stable + canary) };
+        let rises = before * u64::from(self.max) < of * u64::from(self.canary_weight);
+        Some(if rises { Direction::ToCanary } else { Direction::ToStable })
+    }
+
     fn is_ours(&self, group: &TargetGroupArn) -> bool {
         *group == self.stable || *group == self.canary
     }
@@ -174,6 +196,24 @@ mod tests {
             });
             assert_eq!(plan, expected, "{observed:?} wished {canary}");
         }
+    }
+
+    #[test]
+    fn a_write_moves_traffic_one_way_or_the_other() {
+        for (observed, canary, direction) in [
+            ((100, 0), 10, Some(Direction::ToCanary)),
+            ((1, 0), 10, Some(Direction::ToCanary)),
+            ((1, 1), 60, Some(Direction::ToCanary)),
+            ((1, 1), 40, Some(Direction::ToStable)),
+            ((0, 7), 0, Some(Direction::ToStable)),
+            ((0, 0), 10, Some(Direction::ToCanary)),
+            ((0, 0), 0, Some(Direction::ToStable)),
+            ((180, 20), 10, None),
+        ] {
+            let observed = groups(&[("stable", observed.0), ("canary", observed.1)]);
+            assert_eq!(wish(canary, 100).direction(&observed), direction, "{observed:?} to {canary}");
+        }
+        assert_eq!(wish(10, 100).direction(&groups(&[("stable", 1)])), None);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What a host asks for, as the router understands it. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::allow::{Allow, permitted};
+use super::Settings;
+use super::allow::permitted;
 use super::entry::{Entry, EntryError};
+use super::gate::Gates;
 use super::plan::Split;
 use crate::alb::{MAX_GROUP_WEIGHT, RuleArn};
 use crate::rollout::{Rollout, WeightDestination};
@@ -17,7 +20,30 @@ pub(super) struct Wish {
     pub(super) rules: Option<Vec<RuleArn>>,
     /// Stable pods are let go on the strength of the answer.
     pub(super) lets_stable_go: bool,
+    /// Which gates a raise passes.
+    pub(super) gates: Gates,
+    /// How long weights must stay true where pods may go next.
+    pub(super) settle: Duration,
+    /// Behind which Services the groups' pods stand.
+    pub(super) services: Services,
     about: Fingerprint,
+}
+
+/// The Services of a Rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Services {
+    pub(super) namespace: String,
+    pub(super) stable: String,
+    pub(super) canary: String,
+}
+
+/// What the host says beside its wish, and what may change without the wish becoming another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recorded {
+    /// The canary weight that was recorded and verified before.
+    pub(super) verified_weight: Option<i32>,
+    /// The Rollout is scaled to zero.
+    pub(super) no_pods: bool,
 }
 
 /// For which state of the Rollout the weight is wished.
@@ -49,6 +75,11 @@ pub(super) enum WishError {
          --allow {namespace}=ARN-PATTERN (args in argo-rollouts-config)"
     )]
     NotAllowed { namespace: String, arn: String },
+    #[error(
+        "canary.stableService and canary.canaryService are needed: the plugin waits for the pods behind them (or switch \
+         that off in the plugin entry, gates: {{rising: false, promotion: false}})"
+    )]
+    NoServices,
     #[error("maxTrafficWeight is {0}; a target group's weight on AWS is 1 to {MAX_GROUP_WEIGHT}")]
     MaxWeight(i64),
     #[error("pingPong is not supported by this version yet: a plugin entry that names target groups cannot follow it")]
@@ -65,19 +96,17 @@ pub(super) enum WishError {
 }
 
 impl Wish {
-    /// Understands a host's call: the Rollout, the canary's weight, and weights for further Services. `own_name` is
-    /// what `argo-rollouts-config` calls this plugin, if that is known.
+    /// Understands a host's call: the Rollout, the canary's weight, and weights for further Services.
     pub(super) fn of(
         rollout: &Rollout,
         canary_weight: i64,
         further: &[WeightDestination],
-        own_name: Option<&str>,
-        allowed: &[Allow],
+        settings: &Settings,
     ) -> Result<Self, WishError> {
         let (canary, routing) = rollout.canary_routing().ok_or(WishError::NoRouting)?;
-        let entry = read_entry(&routing.plugins, own_name)?;
+        let entry = read_entry(&routing.plugins, settings.plugin_name.as_deref())?;
         let namespace = &rollout.metadata.namespace;
-        if let Some(arn) = entry.arns().find(|arn| !permitted(allowed, namespace, arn)) {
+        if let Some(arn) = entry.arns().find(|arn| !permitted(&settings.allow, namespace, arn)) {
             return Err(WishError::NotAllowed { namespace: namespace.clone(), arn: arn.to_owned() });
         }
         if routing.alb.is_some() {
@@ -91,6 +120,14 @@ impl Wish {
         if !further.is_empty() {
             return Err(WishError::FurtherServices(further.join(", ")));
         }
+        let services = Services {
+            namespace: namespace.clone(),
+            stable: canary.stable_service.clone(),
+            canary: canary.canary_service.clone(),
+        };
+        if !entry.gates.are_off() && (services.stable.is_empty() || services.canary.is_empty()) {
+            return Err(WishError::NoServices);
+        }
         let max = u32::try_from(routing.max_weight()).ok().filter(|max| (1..=MAX_GROUP_WEIGHT).contains(max));
         let max = max.ok_or_else(|| WishError::MaxWeight(routing.max_weight()))?;
         // A weight outside the range can only mean its nearer end.
@@ -99,6 +136,9 @@ impl Wish {
             split: Split { stable: entry.stable, canary: entry.canary, canary_weight, max },
             rules: entry.rules,
             lets_stable_go: canary.dynamic_stable_scale,
+            gates: entry.gates,
+            settle: entry.settle.unwrap_or(settings.settle),
+            services,
             about: Fingerprint {
                 uid: rollout.metadata.uid.clone(),
                 stable: rollout.status.stable_rs.clone(),
@@ -107,6 +147,42 @@ impl Wish {
                 promote_full: rollout.status.promote_full,
             },
         })
+    }
+}
+
+impl Wish {
+    /// The update is over: the version that was tried is the stable one.
+    pub(super) fn is_promoted(&self) -> bool {
+        !self.about.stable.is_empty() && self.about.stable == self.about.current
+    }
+
+    /// The pod hash that is stable.
+    pub(super) fn stable_hash(&self) -> &str {
+        &self.about.stable
+    }
+
+    /// All traffic goes back to pods that were there all the time: an update is given up, and stable was never scaled
+    /// down. Nothing is worth waiting for then.
+    pub(super) fn is_way_back(&self) -> bool {
+        !self.lets_stable_go && !self.is_promoted() && self.split.canary_weight == 0
+    }
+}
+
+impl Recorded {
+    /// What the Rollout's status says.
+    pub(super) fn of(rollout: &Rollout) -> Self {
+        let status = &rollout.status;
+        // Weights of other versions say nothing: a promotion asks for 0 as an update did before its first step.
+        let verified = status.canary.weights.as_ref().filter(|weights| {
+            weights.verified == Some(true)
+                && weights.stable.pod_template_hash == status.stable_rs
+                && weights.canary.pod_template_hash == status.current_pod_hash
+        });
+        Self {
+            verified_weight: verified.map(|weights| weights.canary.weight),
+            // gob loses a pointer to zero, so an absent number counts as zero only while there are no pods.
+            no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,
+        }
     }
 }
 
@@ -135,7 +211,10 @@ mod tests {
     const CANARY: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/canary/b";
 
     fn rollout(routing: serde_json::Value) -> Rollout {
-        let canary = json!({"dynamicStableScale": true, "trafficRouting": routing});
+        let canary = json!({
+            "stableService": "web-stable", "canaryService": "web-canary", "dynamicStableScale": true,
+            "trafficRouting": routing,
+        });
         serde_json::from_value(json!({
             "metadata": {"namespace": "shop", "name": "web", "uid": "u"},
             "spec": {"strategy": {"canary": canary}},
@@ -144,12 +223,22 @@ mod tests {
         .unwrap()
     }
 
+    fn settings(allow: &[&str]) -> Settings {
+        Settings {
+            allow: allow.iter().map(|allow| allow.parse().unwrap()).collect(),
+            plugin_name: Some("argoproj-labs/alb".to_owned()),
+            block_budget: Duration::from_secs(45),
+            max_held: 5,
+            settle: Duration::from_secs(10),
+        }
+    }
+
     fn entry() -> serde_json::Value {
         json!({"stableTargetGroupArn": STABLE, "canaryTargetGroupArn": CANARY})
     }
 
     fn wish(rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<Wish, WishError> {
-        Wish::of(rollout, weight, further, Some("argoproj-labs/alb"), &["shop=*".parse().unwrap()])
+        Wish::of(rollout, weight, further, &settings(&["shop=*"]))
     }
 
     #[test]
@@ -182,11 +271,11 @@ mod tests {
     #[test]
     fn arns_need_the_operators_word() {
         let rollout = rollout(json!({"plugins": {"any/name": entry()}}));
-        let error = Wish::of(&rollout, 1, &[], None, &[]).unwrap_err();
+        let error = Wish::of(&rollout, 1, &[], &settings(&[])).unwrap_err();
         assert_eq!(error, WishError::NotAllowed { namespace: "shop".to_owned(), arn: STABLE.to_owned() });
         assert!(error.to_string().contains("--allow shop="), "{error}");
-        let half = format!("shop={STABLE}").parse().unwrap();
-        let error = Wish::of(&rollout, 1, &[], None, &[half]).unwrap_err();
+        let half = format!("shop={STABLE}");
+        let error = Wish::of(&rollout, 1, &[], &settings(&[&half])).unwrap_err();
         assert_eq!(error, WishError::NotAllowed { namespace: "shop".to_owned(), arn: CANARY.to_owned() });
     }
 
@@ -199,6 +288,39 @@ mod tests {
         assert_eq!(wish(&ping_pong, 1, &[experiment]), Err(WishError::FurtherServices("exp".to_owned())));
         ping_pong.spec.strategy.canary.as_mut().unwrap().ping_pong = Some(Default::default());
         assert_eq!(wish(&ping_pong, 1, &[]), Err(WishError::PingPong));
+    }
+
+    #[test]
+    fn pods_can_only_be_waited_for_behind_services() {
+        let mut without = rollout(json!({"plugins": {"any/name": entry()}}));
+        without.spec.strategy.canary.as_mut().unwrap().stable_service.clear();
+        assert_eq!(wish(&without, 1, &[]), Err(WishError::NoServices));
+        let mut entry = entry();
+        entry["gates"] = json!({"rising": false, "promotion": false});
+        let mut ungated = rollout(json!({"plugins": {"any/name": entry}}));
+        ungated.spec.strategy.canary.as_mut().unwrap().stable_service.clear();
+        assert!(wish(&ungated, 1, &[]).is_ok());
+    }
+
+    #[test]
+    fn recorded_weights_count_when_they_were_verified_for_the_same_versions() {
+        let mut rollout = rollout(json!({"plugins": {"any/name": entry()}}));
+        for (stable, canary, verified, counts) in [
+            ("old", "new", json!(true), Some(10)),
+            ("old", "new", json!(null), None),
+            ("older", "new", json!(true), None),
+            ("old", "newer", json!(true), None),
+        ] {
+            rollout.status.canary = serde_json::from_value(json!({"weights": {
+                "canary": {"weight": 10, "podTemplateHash": canary}, "stable": {"weight": 90, "podTemplateHash": stable},
+                "verified": verified,
+            }}))
+            .unwrap();
+            assert_eq!(Recorded::of(&rollout).verified_weight, counts, "{stable} {canary} {verified}");
+        }
+        assert!(Recorded::of(&rollout).no_pods);
+        rollout.status.replicas = 1;
+        assert!(!Recorded::of(&rollout).no_pods);
     }
 
     #[test]

@@ -41,7 +41,14 @@ fn the_policy_names_every_right_that_is_used() -> Result<()> {
         }
     }
     rights.sort();
-    let used = ["DescribeListeners", "DescribeRules", "DescribeTargetGroups", "ModifyListener", "ModifyRule"];
+    let used = [
+        "DescribeListeners",
+        "DescribeRules",
+        "DescribeTargetGroups",
+        "DescribeTargetHealth",
+        "ModifyListener",
+        "ModifyRule",
+    ];
     assert_eq!(rights, used.map(|operation| format!("elasticloadbalancing:{operation}")));
     Ok(())
 }

@@ -354,7 +354,7 @@ async fn a_call_that_hangs_in_aws_delays_nobody() -> Result<()> {
     let endless = lab::Fault::new("*", lab::Effect::DelayBefore { ms: 600_000 }).times(1000);
     shop.lab.faults().add(endless.clone())?;
     let entry = json!({"stableTargetGroupArn": shop.arns.stable, "canaryTargetGroupArn": shop.arns.canary,
-        "ruleArns": [shop.arns.http_rule]});
+        "ruleArns": [shop.arns.http_rule], "gates": {"rising": false, "promotion": false}});
     let hanging = host::rollout("shop", "hangs", &entry);
     let held = host.set_weight(&hanging, 50);
     tokio::pin!(held);

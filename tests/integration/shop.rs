@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Regio
 use aws_sdk_elasticloadbalancingv2::types::Rule;
 use lab::scenario::{TwoListeners, two_listeners};
 use lab::{JournalEntry, Lab, LabConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::host::{self, Host, Program};
 
@@ -68,12 +68,17 @@ impl Shop {
     /// The Rollout `shop/web` on these rules; on all that hold both groups, if none is named.
     pub(crate) fn rollout_on(&self, rules: &[&str]) -> Value {
         let (stable, canary) = (&self.arns.stable, &self.arns.canary);
-        let entry = if rules.is_empty() {
-            json!({"stableTargetGroupArn": stable, "canaryTargetGroupArn": canary})
-        } else {
-            json!({"stableTargetGroupArn": stable, "canaryTargetGroupArn": canary, "ruleArns": rules})
-        };
-        host::rollout("shop", "web", &entry)
+        // Nobody waits for Pods in a shop without Pods, nor for nodes of a load balancer that has none.
+        let mut entry = Map::from_iter([
+            ("stableTargetGroupArn".to_owned(), json!(stable)),
+            ("canaryTargetGroupArn".to_owned(), json!(canary)),
+            ("gates".to_owned(), json!({"rising": false, "promotion": false})),
+            ("settleSeconds".to_owned(), json!(0)),
+        ]);
+        if !rules.is_empty() {
+            entry.insert("ruleArns".to_owned(), json!(rules));
+        }
+        host::rollout("shop", "web", &Value::Object(entry))
     }
 
     /// `stable:canary` of the HTTP rule and of the HTTPS rule.

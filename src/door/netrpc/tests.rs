@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::alb::Aws;
+use crate::cluster::Api;
 
 /// All files of one direction of the plugin's stream, which are one gob stream.
 fn golden(direction: &str) -> gob::Decoder {
@@ -63,7 +64,7 @@ fn a_rollout_is_read_from_gob_as_from_json() {
 
 #[tokio::test(start_paused = true)]
 async fn every_golden_call_is_answered_with_a_reply_of_gos_shape() {
-    let router = Arc::new(Router::new(Err("none".to_owned()), Arc::new(Aws::new())));
+    let router = Arc::new(Router::new(Err("none".to_owned()), Arc::new(Aws::new()), Arc::new(Api::new(None))));
     let door = offer(router).service;
     let (mut requests, mut responses) = (golden("req"), golden("resp"));
     let mut stream = gob::Encoder::new();

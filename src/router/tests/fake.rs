@@ -1,4 +1,4 @@
-//! A load balancer in memory: rules, a list of the calls, and what goes wrong next.
+//! A load balancer and a cluster in memory: rules, targets, Pods, a list of the calls, and what goes wrong next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::alb::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, TargetGroupArn, WeightedGroup};
+use crate::alb::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
+use crate::cluster::{self, Backends, Cluster, Pod};
 
 type Weights<'a> = &'a [(&'a str, u32)];
 
@@ -25,10 +26,15 @@ struct State {
     /// What observations show instead, and how many more of them.
     stale: Option<(BTreeMap<String, Vec<WeightedGroup>>, usize)>,
     put_back: HashMap<String, Vec<WeightedGroup>>,
+    /// Weights that a rule gets before one of the next observations.
+    meddle: Option<(usize, String, Vec<WeightedGroup>)>,
     once: HashMap<String, VecDeque<Fault>>,
     always: HashMap<String, Fault>,
     hangs: Option<(String, usize)>,
     calls: Vec<String>,
+    /// Healthy targets by group, and the Pods behind each Service with the version that it selects.
+    targets: HashMap<String, Vec<u8>>,
+    services: HashMap<String, (String, Vec<u8>)>,
 }
 
 pub(super) fn group(name: &str) -> TargetGroupArn {
@@ -52,6 +58,17 @@ impl Fake {
         let fake = Self::default();
         fake.state().rules = rules.iter().map(|(name, weights)| ((*name).to_owned(), weighted(weights))).collect();
         Arc::new(fake)
+    }
+
+    /// The Service selects this version, whose Pods have these numbers.
+    pub(super) fn select(&self, service: &str, hash: &str, pods: impl IntoIterator<Item = u8>) {
+        let pods = pods.into_iter().collect();
+        self.state().services.insert(service.to_owned(), (hash.to_owned(), pods));
+    }
+
+    /// The Pods with these numbers, and no others, are healthy targets of the group.
+    pub(super) fn register(&self, group: &str, pods: impl IntoIterator<Item = u8>) {
+        self.state().targets.insert(group.to_owned(), pods.into_iter().collect());
     }
 
     /// The next call of this name fails.
@@ -81,6 +98,16 @@ impl Fake {
     /// Somebody else puts these weights back right after the next write.
     pub(super) fn put_back_after_write(&self, rule: &str, weights: Weights<'_>) {
         self.state().put_back.insert(rule.to_owned(), weighted(weights));
+    }
+
+    /// Somebody else writes.
+    pub(super) fn set(&self, rule: &str, weights: Weights<'_>) {
+        self.state().rules.insert(rule.to_owned(), weighted(weights));
+    }
+
+    /// Somebody else writes right before the observation of this number, counted from 1.
+    pub(super) fn change_before_observation(&self, number: usize, rule: &str, weights: Weights<'_>) {
+        self.state().meddle = Some((number, rule.to_owned(), weighted(weights)));
     }
 
     pub(super) fn replace(&self, old: &str, new: &str, weights: Weights<'_>) {
@@ -148,6 +175,13 @@ impl LoadBalancer for Fake {
         let began = Instant::now();
         self.begin("observe").await?;
         let mut state = self.state();
+        if let Some((left, rule, groups)) = state.meddle.take() {
+            if left == 1 {
+                state.rules.insert(rule, groups);
+            } else {
+                state.meddle = Some((left - 1, rule, groups));
+            }
+        }
         let shown = match &mut state.stale {
             Some((shown, left)) if *left > 0 => {
                 *left -= 1;
@@ -177,5 +211,30 @@ impl LoadBalancer for Fake {
         let groups = state.put_back.remove(&name).unwrap_or_else(|| groups.to_vec());
         state.rules.insert(name, groups);
         Ok(())
+    }
+
+    async fn targets(&self, wanted: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+        self.begin("targets").await?;
+        let state = self.state();
+        let numbers = state.targets.iter().filter(|(name, _)| group(name) == *wanted).flat_map(|(_, numbers)| numbers);
+        let target = |number: &u8| Target { id: format!("10.0.0.{number}"), port: Some(8080), healthy: true };
+        Ok(numbers.map(target).collect())
+    }
+}
+
+#[async_trait]
+impl Cluster for Fake {
+    async fn backends(&self, _: &str, service: &str) -> Result<Backends, cluster::Error> {
+        let state = self.state();
+        let missing = || cluster::Error::fake(cluster::ErrorKind::Missing, service);
+        let (hash, pods) = state.services.get(service).ok_or_else(missing)?;
+        let labels: BTreeMap<String, String> = [("rollouts-pod-template-hash".to_owned(), hash.clone())].into();
+        let pod = |number: &u8| Pod {
+            name: format!("web-{number}"),
+            labels: labels.clone(),
+            addresses: vec![[10, 0, 0, *number].into()],
+            ports: vec![8080],
+        };
+        Ok(Backends { selector: labels.clone(), pods: pods.iter().map(pod).collect() })
     }
 }

@@ -160,6 +160,8 @@ func (x *ObjectMeta) GetUid() string {
 // The author's part.
 type RolloutSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many Pods are wished.
+	Replicas *int32 `protobuf:"varint,1,opt,name=replicas,proto3,oneof" json:"replicas,omitempty"`
 	// How an update goes.
 	Strategy      *RolloutStrategy `protobuf:"bytes,5,opt,name=strategy,proto3" json:"strategy,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -194,6 +196,13 @@ func (x *RolloutSpec) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RolloutSpec.ProtoReflect.Descriptor instead.
 func (*RolloutSpec) Descriptor() ([]byte, []int) {
 	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RolloutSpec) GetReplicas() int32 {
+	if x != nil && x.Replicas != nil {
+		return *x.Replicas
+	}
+	return 0
 }
 
 func (x *RolloutSpec) GetStrategy() *RolloutStrategy {
@@ -252,6 +261,10 @@ func (x *RolloutStrategy) GetCanary() *CanaryStrategy {
 // A canary update.
 type CanaryStrategy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Service of the Pods that are being tried.
+	CanaryService string `protobuf:"bytes,1,opt,name=canary_service,json=canaryService,proto3" json:"canary_service,omitempty"`
+	// The Service of the Pods that users should get.
+	StableService string `protobuf:"bytes,2,opt,name=stable_service,json=stableService,proto3" json:"stable_service,omitempty"`
 	// Its steps.
 	Steps []*CanaryStep `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Who routes the traffic.
@@ -292,6 +305,20 @@ func (x *CanaryStrategy) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CanaryStrategy.ProtoReflect.Descriptor instead.
 func (*CanaryStrategy) Descriptor() ([]byte, []int) {
 	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CanaryStrategy) GetCanaryService() string {
+	if x != nil {
+		return x.CanaryService
+	}
+	return ""
+}
+
+func (x *CanaryStrategy) GetStableService() string {
+	if x != nil {
+		return x.StableService
+	}
+	return ""
 }
 
 func (x *CanaryStrategy) GetSteps() []*CanaryStep {
@@ -522,6 +549,10 @@ type RolloutStatus struct {
 	Abort bool `protobuf:"varint,1,opt,name=abort,proto3" json:"abort,omitempty"`
 	// The pod hash of the newest template.
 	CurrentPodHash string `protobuf:"bytes,5,opt,name=current_pod_hash,json=currentPodHash,proto3" json:"current_pod_hash,omitempty"`
+	// How many Pods there are.
+	Replicas int32 `protobuf:"varint,7,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// What was recorded of the canary.
+	Canary *CanaryStatus `protobuf:"bytes,15,opt,name=canary,proto3" json:"canary,omitempty"`
 	// The pod hash that is stable.
 	StableRs string `protobuf:"bytes,19,opt,name=stable_rs,json=stableRS,proto3" json:"stable_rs,omitempty"`
 	// The update is to skip its remaining steps.
@@ -574,6 +605,20 @@ func (x *RolloutStatus) GetCurrentPodHash() string {
 	return ""
 }
 
+func (x *RolloutStatus) GetReplicas() int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *RolloutStatus) GetCanary() *CanaryStatus {
+	if x != nil {
+		return x.Canary
+	}
+	return nil
+}
+
 func (x *RolloutStatus) GetStableRs() string {
 	if x != nil {
 		return x.StableRs
@@ -584,6 +629,116 @@ func (x *RolloutStatus) GetStableRs() string {
 func (x *RolloutStatus) GetPromoteFull() bool {
 	if x != nil {
 		return x.PromoteFull
+	}
+	return false
+}
+
+// What the controller recorded of a canary update.
+type CanaryStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The weights of the last SetWeight that succeeded.
+	Weights       *TrafficWeights `protobuf:"bytes,4,opt,name=weights,proto3" json:"weights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CanaryStatus) Reset() {
+	*x = CanaryStatus{}
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CanaryStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CanaryStatus) ProtoMessage() {}
+
+func (x *CanaryStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CanaryStatus.ProtoReflect.Descriptor instead.
+func (*CanaryStatus) Descriptor() ([]byte, []int) {
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CanaryStatus) GetWeights() *TrafficWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+// Weights that a SetWeight succeeded with.
+type TrafficWeights struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The canary's weight.
+	Canary *WeightDestination `protobuf:"bytes,1,opt,name=canary,proto3" json:"canary,omitempty"`
+	// Stable's weight.
+	Stable *WeightDestination `protobuf:"bytes,2,opt,name=stable,proto3" json:"stable,omitempty"`
+	// A VerifyWeight said that they are true.
+	Verified      *bool `protobuf:"varint,4,opt,name=verified,proto3,oneof" json:"verified,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrafficWeights) Reset() {
+	*x = TrafficWeights{}
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrafficWeights) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrafficWeights) ProtoMessage() {}
+
+func (x *TrafficWeights) ProtoReflect() protoreflect.Message {
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrafficWeights.ProtoReflect.Descriptor instead.
+func (*TrafficWeights) Descriptor() ([]byte, []int) {
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TrafficWeights) GetCanary() *WeightDestination {
+	if x != nil {
+		return x.Canary
+	}
+	return nil
+}
+
+func (x *TrafficWeights) GetStable() *WeightDestination {
+	if x != nil {
+		return x.Stable
+	}
+	return nil
+}
+
+func (x *TrafficWeights) GetVerified() bool {
+	if x != nil && x.Verified != nil {
+		return *x.Verified
 	}
 	return false
 }
@@ -603,7 +758,7 @@ type WeightDestination struct {
 
 func (x *WeightDestination) Reset() {
 	*x = WeightDestination{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +770,7 @@ func (x *WeightDestination) String() string {
 func (*WeightDestination) ProtoMessage() {}
 
 func (x *WeightDestination) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +783,7 @@ func (x *WeightDestination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WeightDestination.ProtoReflect.Descriptor instead.
 func (*WeightDestination) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WeightDestination) GetWeight() int32 {
@@ -665,7 +820,7 @@ type SetHeaderRoute struct {
 
 func (x *SetHeaderRoute) Reset() {
 	*x = SetHeaderRoute{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +832,7 @@ func (x *SetHeaderRoute) String() string {
 func (*SetHeaderRoute) ProtoMessage() {}
 
 func (x *SetHeaderRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +845,7 @@ func (x *SetHeaderRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHeaderRoute.ProtoReflect.Descriptor instead.
 func (*SetHeaderRoute) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetHeaderRoute) GetName() string {
@@ -716,7 +871,7 @@ type HeaderRoutingMatch struct {
 
 func (x *HeaderRoutingMatch) Reset() {
 	*x = HeaderRoutingMatch{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +883,7 @@ func (x *HeaderRoutingMatch) String() string {
 func (*HeaderRoutingMatch) ProtoMessage() {}
 
 func (x *HeaderRoutingMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +896,7 @@ func (x *HeaderRoutingMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderRoutingMatch.ProtoReflect.Descriptor instead.
 func (*HeaderRoutingMatch) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{14}
 }
 
 // A mirrored route, managed by the host.
@@ -757,7 +912,7 @@ type SetMirrorRoute struct {
 
 func (x *SetMirrorRoute) Reset() {
 	*x = SetMirrorRoute{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +924,7 @@ func (x *SetMirrorRoute) String() string {
 func (*SetMirrorRoute) ProtoMessage() {}
 
 func (x *SetMirrorRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +937,7 @@ func (x *SetMirrorRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMirrorRoute.ProtoReflect.Descriptor instead.
 func (*SetMirrorRoute) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetMirrorRoute) GetName() string {
@@ -808,7 +963,7 @@ type RouteMatch struct {
 
 func (x *RouteMatch) Reset() {
 	*x = RouteMatch{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +975,7 @@ func (x *RouteMatch) String() string {
 func (*RouteMatch) ProtoMessage() {}
 
 func (x *RouteMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +988,7 @@ func (x *RouteMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteMatch.ProtoReflect.Descriptor instead.
 func (*RouteMatch) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{14}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{16}
 }
 
 var File_trafficrouter_v1_rollout_proto protoreflect.FileDescriptor
@@ -849,12 +1004,16 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"ObjectMeta\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03uid\x18\x05 \x01(\tR\x03uid\"U\n" +
-	"\vRolloutSpec\x12F\n" +
-	"\bstrategy\x18\x05 \x01(\v2*.rollouts.trafficrouter.v1.RolloutStrategyR\bstrategy\"T\n" +
+	"\x03uid\x18\x05 \x01(\tR\x03uid\"\x83\x01\n" +
+	"\vRolloutSpec\x12\x1f\n" +
+	"\breplicas\x18\x01 \x01(\x05H\x00R\breplicas\x88\x01\x01\x12F\n" +
+	"\bstrategy\x18\x05 \x01(\v2*.rollouts.trafficrouter.v1.RolloutStrategyR\bstrategyB\v\n" +
+	"\t_replicas\"T\n" +
 	"\x0fRolloutStrategy\x12A\n" +
-	"\x06canary\x18\x02 \x01(\v2).rollouts.trafficrouter.v1.CanaryStrategyR\x06canary\"\xa0\x02\n" +
-	"\x0eCanaryStrategy\x12;\n" +
+	"\x06canary\x18\x02 \x01(\v2).rollouts.trafficrouter.v1.CanaryStrategyR\x06canary\"\xee\x02\n" +
+	"\x0eCanaryStrategy\x12%\n" +
+	"\x0ecanary_service\x18\x01 \x01(\tR\rcanaryService\x12%\n" +
+	"\x0estable_service\x18\x02 \x01(\tR\rstableService\x12;\n" +
 	"\x05steps\x18\x03 \x03(\v2%.rollouts.trafficrouter.v1.CanaryStepR\x05steps\x12Y\n" +
 	"\x0ftraffic_routing\x18\x04 \x01(\v20.rollouts.trafficrouter.v1.RolloutTrafficRoutingR\x0etrafficRouting\x120\n" +
 	"\x14dynamic_stable_scale\x18\x0e \x01(\bR\x12dynamicStableScale\x12D\n" +
@@ -873,12 +1032,21 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01B\x15\n" +
 	"\x13_max_traffic_weight\"\x13\n" +
-	"\x11ALBTrafficRouting\"\x8f\x01\n" +
+	"\x11ALBTrafficRouting\"\xec\x01\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05abort\x18\x01 \x01(\bR\x05abort\x12(\n" +
-	"\x10current_pod_hash\x18\x05 \x01(\tR\x0ecurrentPodHash\x12\x1b\n" +
+	"\x10current_pod_hash\x18\x05 \x01(\tR\x0ecurrentPodHash\x12\x1a\n" +
+	"\breplicas\x18\a \x01(\x05R\breplicas\x12?\n" +
+	"\x06canary\x18\x0f \x01(\v2'.rollouts.trafficrouter.v1.CanaryStatusR\x06canary\x12\x1b\n" +
 	"\tstable_rs\x18\x13 \x01(\tR\bstableRS\x12!\n" +
-	"\fpromote_full\x18\x15 \x01(\bR\vpromoteFull\"z\n" +
+	"\fpromote_full\x18\x15 \x01(\bR\vpromoteFull\"S\n" +
+	"\fCanaryStatus\x12C\n" +
+	"\aweights\x18\x04 \x01(\v2).rollouts.trafficrouter.v1.TrafficWeightsR\aweights\"\xca\x01\n" +
+	"\x0eTrafficWeights\x12D\n" +
+	"\x06canary\x18\x01 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06canary\x12D\n" +
+	"\x06stable\x18\x02 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06stable\x12\x1f\n" +
+	"\bverified\x18\x04 \x01(\bH\x00R\bverified\x88\x01\x01B\v\n" +
+	"\t_verified\"z\n" +
 	"\x11WeightDestination\x12\x16\n" +
 	"\x06weight\x18\x01 \x01(\x05R\x06weight\x12!\n" +
 	"\fservice_name\x18\x02 \x01(\tR\vserviceName\x12*\n" +
@@ -905,7 +1073,7 @@ func file_trafficrouter_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_trafficrouter_v1_rollout_proto_rawDescData
 }
 
-var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*Rollout)(nil),               // 0: rollouts.trafficrouter.v1.Rollout
 	(*ObjectMeta)(nil),            // 1: rollouts.trafficrouter.v1.ObjectMeta
@@ -917,12 +1085,14 @@ var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*RolloutTrafficRouting)(nil), // 7: rollouts.trafficrouter.v1.RolloutTrafficRouting
 	(*ALBTrafficRouting)(nil),     // 8: rollouts.trafficrouter.v1.ALBTrafficRouting
 	(*RolloutStatus)(nil),         // 9: rollouts.trafficrouter.v1.RolloutStatus
-	(*WeightDestination)(nil),     // 10: rollouts.trafficrouter.v1.WeightDestination
-	(*SetHeaderRoute)(nil),        // 11: rollouts.trafficrouter.v1.SetHeaderRoute
-	(*HeaderRoutingMatch)(nil),    // 12: rollouts.trafficrouter.v1.HeaderRoutingMatch
-	(*SetMirrorRoute)(nil),        // 13: rollouts.trafficrouter.v1.SetMirrorRoute
-	(*RouteMatch)(nil),            // 14: rollouts.trafficrouter.v1.RouteMatch
-	nil,                           // 15: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	(*CanaryStatus)(nil),          // 10: rollouts.trafficrouter.v1.CanaryStatus
+	(*TrafficWeights)(nil),        // 11: rollouts.trafficrouter.v1.TrafficWeights
+	(*WeightDestination)(nil),     // 12: rollouts.trafficrouter.v1.WeightDestination
+	(*SetHeaderRoute)(nil),        // 13: rollouts.trafficrouter.v1.SetHeaderRoute
+	(*HeaderRoutingMatch)(nil),    // 14: rollouts.trafficrouter.v1.HeaderRoutingMatch
+	(*SetMirrorRoute)(nil),        // 15: rollouts.trafficrouter.v1.SetMirrorRoute
+	(*RouteMatch)(nil),            // 16: rollouts.trafficrouter.v1.RouteMatch
+	nil,                           // 17: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
 }
 var file_trafficrouter_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: rollouts.trafficrouter.v1.Rollout.metadata:type_name -> rollouts.trafficrouter.v1.ObjectMeta
@@ -934,14 +1104,18 @@ var file_trafficrouter_v1_rollout_proto_depIdxs = []int32{
 	7,  // 6: rollouts.trafficrouter.v1.CanaryStrategy.traffic_routing:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting
 	6,  // 7: rollouts.trafficrouter.v1.CanaryStrategy.ping_pong:type_name -> rollouts.trafficrouter.v1.PingPongSpec
 	8,  // 8: rollouts.trafficrouter.v1.RolloutTrafficRouting.alb:type_name -> rollouts.trafficrouter.v1.ALBTrafficRouting
-	15, // 9: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
-	12, // 10: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
-	14, // 11: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	17, // 9: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	10, // 10: rollouts.trafficrouter.v1.RolloutStatus.canary:type_name -> rollouts.trafficrouter.v1.CanaryStatus
+	11, // 11: rollouts.trafficrouter.v1.CanaryStatus.weights:type_name -> rollouts.trafficrouter.v1.TrafficWeights
+	12, // 12: rollouts.trafficrouter.v1.TrafficWeights.canary:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	12, // 13: rollouts.trafficrouter.v1.TrafficWeights.stable:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	14, // 14: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
+	16, // 15: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_trafficrouter_v1_rollout_proto_init() }
@@ -949,14 +1123,16 @@ func file_trafficrouter_v1_rollout_proto_init() {
 	if File_trafficrouter_v1_rollout_proto != nil {
 		return
 	}
+	file_trafficrouter_v1_rollout_proto_msgTypes[2].OneofWrappers = []any{}
 	file_trafficrouter_v1_rollout_proto_msgTypes[7].OneofWrappers = []any{}
+	file_trafficrouter_v1_rollout_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trafficrouter_v1_rollout_proto_rawDesc), len(file_trafficrouter_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

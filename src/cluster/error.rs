@@ -1,0 +1,84 @@
+//! What the Kubernetes API said, in words for the person who has to act.
+
+use kube::core::Status;
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {verb} {subject}: {cause}{advice}")]
+pub struct Error {
+    verb: &'static str,
+    subject: String,
+    kind: ErrorKind,
+    cause: String,
+    advice: String,
+}
+
+/// What to do about a failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It may go away by itself. Worth trying again soon.
+    Transient,
+    /// Somebody must give us rights, or tell us where the cluster is.
+    Access,
+    /// The object does not exist, or not yet.
+    Missing,
+    /// The server refused what was asked. Trying again does not help.
+    Refused,
+}
+
+impl Error {
+    /// The cluster is not known.
+    pub(super) fn no_cluster(cause: &dyn std::fmt::Display) -> Self {
+        Self {
+            verb: "reach",
+            subject: "the Kubernetes API".to_owned(),
+            kind: ErrorKind::Access,
+            cause: cause.to_string(),
+            advice: "; outside a cluster, start the plugin with --kubeconfig FILE, or set KUBECONFIG".to_owned(),
+        }
+    }
+
+    /// The error of a request for `resource` (a plural, such as `pods`).
+    pub(super) fn of(verb: &'static str, resource: &str, subject: &str, error: &kube::Error) -> Self {
+        let subject = format!("{resource} {subject}");
+        let (kind, cause) = match error {
+            kube::Error::Api(status) => (kind_of(status), format!("the API server answered {}", text(status))),
+            kube::Error::Auth(error) => (ErrorKind::Access, format!("no usable credentials: {error}")),
+            error => (ErrorKind::Transient, format!("the API server could not be reached: {error}")),
+        };
+        let advice = match kind {
+            ErrorKind::Access if matches!(error, kube::Error::Api(_)) => {
+                format!("; give the controller's service account a role with resources: [{resource}], verbs: [{verb}]")
+            }
+            _ => String::new(),
+        };
+        Self { verb, subject, kind, cause, advice }
+    }
+
+    /// An error as a fake cluster makes it.
+    #[cfg(test)]
+    pub(crate) fn fake(kind: ErrorKind, subject: &str) -> Self {
+        let cause = "a fake said so".to_owned();
+        Self { verb: "get", subject: subject.to_owned(), kind, cause, advice: String::new() }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// Sorts the API server's answers by their HTTP status (Kubernetes API conventions, "HTTP Status codes").
+fn kind_of(status: &Status) -> ErrorKind {
+    match status.code {
+        401 | 403 => ErrorKind::Access,
+        404 => ErrorKind::Missing,
+        409 | 429 | 500.. => ErrorKind::Transient,
+        _ => ErrorKind::Refused,
+    }
+}
+
+fn text(status: &Status) -> String {
+    format!("{} {}: {}", status.code, status.reason, status.message)
+}

@@ -1,0 +1,142 @@
+//! What may be written now: the wish, or what is safe until its Pods are ready. Reads Pods and target health, writes
+//! nothing and holds no lock, since it is asked again and again while Pods start.
+
+use futures_util::future::try_join;
+
+use super::gate::{Promotion, Side};
+use super::plan::{Direction, Split};
+use super::unfinished::Cause;
+use super::wish::{Recorded, Wish};
+use crate::alb::{LoadBalancer, Observation, TargetGroupArn};
+use crate::cluster::Cluster;
+
+/// What the gates let through.
+#[derive(Debug)]
+pub(super) struct Passage {
+    /// The division to write; none while all must stay as it is.
+    pub(super) split: Option<Split>,
+    /// Which ways traffic may move toward it. A rule that would move another way has changed since it was looked at.
+    pub(super) directions: Vec<Direction>,
+    /// What the wish still waits for once that is written.
+    pub(super) awaits: Option<Cause>,
+    /// The host may be told "yes" while it waits: it lets no pod go that still has traffic.
+    pub(super) yes_is_safe: bool,
+}
+
+/// What the gates look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gatekeeper<'a> {
+    pub(super) balancer: &'a dyn LoadBalancer,
+    pub(super) cluster: &'a dyn Cluster,
+    pub(super) wish: &'a Wish,
+    pub(super) recorded: Recorded,
+}
+
+impl Gatekeeper<'_> {
+    /// Decides for rules that look like this.
+    pub(super) async fn let_through(&self, observation: &Observation) -> Result<Passage, Cause> {
+        let wish = self.wish;
+        let directions = directions(&wish.split, observation);
+        let promotes = wish.gates.promotion && wish.is_promoted() && wish.split.canary_weight == 0;
+        let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
+        if !gated && !promotes {
+            return Ok(Passage::free(&wish.split));
+        }
+        let (stable, canary) = try_join(
+            self.side(&wish.services.stable, &wish.split.stable),
+            self.side(&wish.services.canary, &wish.split.canary),
+        )
+        .await?;
+        if promotes {
+            return Ok(self.promotion(&stable, &canary, observation, directions));
+        }
+        let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary));
+        // Without dynamicStableScale a raise lets nobody go, and only at the maximum is the old version done with.
+        let yes_is_safe = !wish.lets_stable_go
+            && !wish.is_promoted()
+            && directions == [Direction::ToCanary]
+            && wish.split.canary_weight < wish.split.max;
+        let split = closed.is_none().then(|| wish.split.clone());
+        Ok(Passage { split, directions, awaits: closed, yes_is_safe })
+    }
+
+    fn promotion(
+        &self,
+        stable: &Side,
+        canary: &Side,
+        observation: &Observation,
+        directions: Vec<Direction>,
+    ) -> Passage {
+        let wish = self.wish;
+        let carries = |group: &TargetGroupArn| {
+            observation.rules.iter().any(|rule| rule.weight_of(group).is_some_and(|weight| weight > 0))
+        };
+        let hash = wish.stable_hash();
+        // A rollback would let live pods go if a group with traffic stood for any other version.
+        let yes_is_safe = (!carries(&wish.split.stable) || stable.selects(hash))
+            && (!carries(&wish.split.canary) || canary.selects(hash));
+        let (split, directions, awaits) = match wish.gates.promotion(stable, canary, hash, self.recorded.no_pods) {
+            Promotion::Stable => {
+                let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary));
+                (closed.is_none().then(|| wish.split.clone()), directions, closed)
+            }
+            Promotion::Canary => {
+                let all = Split { canary_weight: wish.split.max, ..wish.split.clone() };
+                (Some(all), vec![Direction::ToCanary], Some(self.awaits_promotion()))
+            }
+            Promotion::AsItIs if directions.is_empty() => (Some(wish.split.clone()), directions, None),
+            Promotion::AsItIs => (None, directions, Some(self.awaits_promotion())),
+        };
+        Passage { split, directions, awaits, yes_is_safe }
+    }
+
+    /// What a move this way waits for, if its gate is closed.
+    fn closed(&self, direction: Direction, stable: &Side, canary: &Side) -> Option<Cause> {
+        let wish = self.wish;
+        let (to, from, service, group) = match direction {
+            Direction::ToCanary => (canary, stable, &wish.services.canary, &wish.split.canary),
+            Direction::ToStable => (stable, canary, &wish.services.stable, &wish.split.stable),
+        };
+        let open = wish.gates.may_rise(to, from, self.recorded.no_pods);
+        (!open).then(|| Cause::Rising {
+            group: group.clone(),
+            service: format!("{}/{service}", wish.services.namespace),
+            percent: wish.gates.min_healthy_percent,
+        })
+    }
+
+    async fn side(&self, service: &str, group: &TargetGroupArn) -> Result<Side, Cause> {
+        let backends = async { Ok(self.cluster.backends(&self.wish.services.namespace, service).await?) };
+        let targets = async { Ok::<_, Cause>(self.balancer.targets(group).await?) };
+        let (backends, targets) = try_join(backends, targets).await?;
+        Ok(Side::of(&backends, &targets))
+    }
+
+    fn awaits_promotion(&self) -> Cause {
+        let Split { stable, canary, .. } = &self.wish.split;
+        let services = &self.wish.services;
+        Cause::Promotion {
+            canary: canary.clone(),
+            stable: stable.clone(),
+            service: format!("{}/{}", services.namespace, services.stable),
+            percent: self.wish.gates.min_healthy_percent,
+        }
+    }
+}
+
+impl Passage {
+    /// No gate stands in the way.
+    pub(super) fn free(split: &Split) -> Self {
+        let directions = vec![Direction::ToCanary, Direction::ToStable];
+        Self { split: Some(split.clone()), directions, awaits: None, yes_is_safe: false }
+    }
+}
+
+/// Which ways traffic would move. Rules that show different weights can move different ways.
+fn directions(split: &Split, observation: &Observation) -> Vec<Direction> {
+    let mut directions: Vec<Direction> =
+        observation.rules.iter().filter_map(|rule| split.direction(&rule.groups())).collect();
+    directions.sort_unstable();
+    directions.dedup();
+    directions
+}

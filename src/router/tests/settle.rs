@@ -1,0 +1,91 @@
+//! Weights must stay true for a while before a host may let pods go.
+
+use super::*;
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+fn settling(fake: &Arc<Fake>) -> Router {
+    router_with(Settings { settle: SETTLE, ..settings() }, fake)
+}
+
+fn dynamic() -> (Arc<Fake>, Rollout) {
+    let (fake, mut rollout) = two_rules();
+    rollout.spec.strategy.canary.as_mut().unwrap().dynamic_stable_scale = true;
+    (fake, rollout)
+}
+
+async fn took(router: &Router, rollout: &Rollout, weight: i64) -> Duration {
+    let began = Instant::now();
+    router.set_weight(rollout, weight, &[]).await.unwrap();
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_dynamic_stable_scale_every_shift_settles_once() {
+    let (fake, rollout) = dynamic();
+    let router = settling(&fake);
+    for weight in [10, 100, 0] {
+        assert_eq!(took(&router, &rollout, weight).await, SETTLE);
+        assert_eq!(took(&router, &rollout, weight).await, Duration::ZERO);
+    }
+    tokio::time::advance(OBSERVATION_STANDS).await;
+    assert_eq!(took(&router, &rollout, 0).await, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_it_only_a_decrease_of_the_canary_settles() {
+    let (fake, rollout) = two_rules();
+    let router = settling(&fake);
+    assert_eq!(took(&router, &rollout, 10).await, Duration::ZERO);
+    assert_eq!(took(&router, &rollout, 100).await, Duration::ZERO);
+    assert_eq!(took(&router, &rollout, 60).await, SETTLE);
+    assert_eq!(took(&router, &rollout, 0).await, SETTLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settle_time_beyond_the_budget_goes_on_in_the_next_call() {
+    let (fake, rollout) = dynamic();
+    let settle = BUDGET + Duration::from_secs(10);
+    let router = router_with(Settings { settle, ..settings() }, &fake);
+    let began = Instant::now();
+    let error = error_of(&router, &rollout, 10).await;
+    assert!(error.contains("must stay true for 55 s"), "{error}");
+    assert_eq!(router.verify_weight(&rollout, 10, &[]).await, Verification::NotVerified);
+    router.set_weight(&rollout, 10, &[]).await.unwrap();
+    assert_eq!(began.elapsed(), settle);
+    let writes = fake.calls().iter().filter(|call| call.starts_with("write")).count();
+    assert_eq!(writes, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_that_somebody_puts_back_meanwhile_are_written_and_settle_again() {
+    let (fake, rollout) = dynamic();
+    let router = settling(&fake);
+    let began = Instant::now();
+    let meddle = async {
+        tokio::time::sleep(SETTLE / 2).await;
+        fake.set("http", &[("stable", 100), ("canary", 0)]);
+    };
+    let (answer, ()) = tokio::join!(router.set_weight(&rollout, 10, &[]), meddle);
+    answer.unwrap();
+    assert_eq!(fake.shares(), [("http", 90, 10), ("https", 90, 10)]);
+    assert!(began.elapsed() >= 2 * SETTLE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_process_believes_what_the_host_recorded_as_verified() {
+    let (fake, mut rollout) = dynamic();
+    fake.set("http", &[("stable", 90), ("canary", 10)]);
+    fake.set("https", &[("stable", 90), ("canary", 10)]);
+    assert_eq!(took(&settling(&fake), &rollout, 10).await, SETTLE);
+    let recorded = |verified| {
+        json!({"weights": {
+            "canary": {"weight": 10, "podTemplateHash": "new"}, "stable": {"weight": 90, "podTemplateHash": "old"},
+            "verified": verified,
+        }})
+    };
+    for (verified, settles) in [(Some(true), Duration::ZERO), (None, SETTLE)] {
+        rollout.status.canary = serde_json::from_value(recorded(verified)).unwrap();
+        assert_eq!(took(&settling(&fake), &rollout, 10).await, settles);
+    }
+}
