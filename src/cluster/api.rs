@@ -41,6 +41,8 @@ impl Api {
         let mut config = config(self.kubeconfig.as_deref()).await?;
         config.connect_timeout = Some(TIMEOUT);
         config.read_timeout = Some(TIMEOUT);
+        // It would obey a Retry-After for minutes. A call has a budget, and the router asks again anyway.
+        config.default_retry = false;
         let made = Client::try_from(config).map_err(|error| Error::no_cluster(&error))?;
         *client = Some(made.clone());
         Ok(made)
