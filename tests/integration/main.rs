@@ -2,6 +2,7 @@
 
 mod aws;
 mod bench;
+mod cluster;
 mod deploy;
 mod door;
 mod grpc;
