@@ -19,9 +19,21 @@
 //! ```
 
 mod control_plane;
+/// The stage of the demo: customers, the live view, the table and the picture.
+pub mod demo {
+    pub mod chart;
+    mod figures;
+    pub mod live;
+    pub mod load;
+    #[cfg(test)]
+    mod rehearsal;
+    pub mod report;
+    pub mod world;
+}
 pub mod kubernetes;
 pub mod scenario;
 mod server;
+pub mod workload;
 
 pub use control_plane::error::ApiError;
 pub use control_plane::faults::{Effect, Fault, InvalidFault};
