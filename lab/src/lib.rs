@@ -19,6 +19,7 @@
 //! ```
 
 mod control_plane;
+mod data_plane;
 /// The stage of the demo: customers, the live view, the table and the picture.
 pub mod demo {
     pub mod chart;
@@ -39,4 +40,7 @@ pub use control_plane::error::ApiError;
 pub use control_plane::faults::{Effect, Fault, InvalidFault};
 pub use control_plane::journal::{CallCount, Change, ChangeKind, JournalEntry, JournalReport, Outcome, Weights};
 pub use control_plane::{ControlPlane, JournalTail};
+pub use data_plane::config::DataPlaneConfig;
+pub use data_plane::counters::{Count, NodeTraffic, Outcome as TrafficOutcome, Traffic};
+pub use data_plane::{DataPlane, NodeAddress, NodeTargets};
 pub use server::{FaultSwitch, Lab, LabConfig, StartError};

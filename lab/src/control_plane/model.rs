@@ -119,7 +119,7 @@ pub(crate) struct Matcher {
     pub(crate) grpc_code: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Listener {
     #[serde(rename = "ListenerArn")]
@@ -155,7 +155,7 @@ pub(crate) struct MutualAuthentication {
     pub(crate) mode: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Rule {
     #[serde(rename = "RuleArn")]

@@ -1,0 +1,144 @@
+//! The data plane: load balancer nodes that split real HTTP by what the control plane says, each in its own time.
+//!
+//! Every node serves every listener on a loopback address of its own, in plain HTTP/1.1. The control plane has no listeners of
+//! other kinds than HTTP and HTTPS, so there are no TCP listeners of Network Load Balancers here. Actions that authenticate
+//! clients or validate tokens let everybody pass. Targets are reached on loopback addresses only.
+//!
+//! [`node`] decides and knows no socket; [`server`], [`listeners`], [`proxy`] and [`probe`] carry out what it decides.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+mod answers;
+mod conditions;
+pub(crate) mod config;
+pub(crate) mod counters;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod health;
+mod listeners;
+mod node;
+mod pattern;
+mod probe;
+mod proxy;
+mod redirect;
+mod rewrite;
+mod server;
+mod stickiness;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use crate::control_plane::ControlPlane;
+use config::DataPlaneConfig;
+use counters::Traffic;
+use server::NodeServer;
+
+/// Running load balancer nodes. They stop when it is dropped, or by [`DataPlane::shutdown`].
+#[derive(Debug)]
+pub struct DataPlane {
+    nodes: Vec<Arc<NodeServer>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Where a node serves a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The node's name, such as `node-1`.
+    pub node: String,
+    /// A loopback address that speaks HTTP/1.1.
+    pub address: SocketAddr,
+}
+
+/// What a node may still send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeTargets {
+    /// The node's name.
+    pub node: String,
+    /// Each as `address:port`. With none, the group's requests are answered with 503.
+    pub targets: Vec<String>,
+}
+
+impl DataPlane {
+    /// Starts the nodes on the tokio runtime that it is called on. They know the account as it is now, and follow its changes.
+    pub fn start(control_plane: ControlPlane, config: DataPlaneConfig) -> Self {
+        let mut accounts = control_plane.accounts();
+        let account = Arc::clone(&accounts.borrow_and_update());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let mut seeds = Rng::with_seed(config.seed);
+        let nodes: Vec<Arc<NodeServer>> = (1..=config.nodes.max(1))
+            .map(|number| {
+                Arc::new(NodeServer::new(
+                    format!("node-{number}"),
+                    config.clone(),
+                    seeds.u64(..),
+                    control_plane.clone(),
+                    Arc::clone(&account),
+                    stop.clone(),
+                    tasks.clone(),
+                ))
+            })
+            .collect();
+        for node in &nodes {
+            tasks.spawn(Arc::clone(node).run(accounts.clone()));
+        }
+        Self { nodes, stop, tasks }
+    }
+
+    /// Where the listener is served now. A node that does not know the listener (yet) is missing.
+    pub fn addresses(&self, listener_arn: &str) -> Vec<NodeAddress> {
+        let address = |node: &Arc<NodeServer>| {
+            let address = *node.addresses.borrow().get(listener_arn)?;
+            Some(NodeAddress { node: node.name.clone(), address })
+        };
+        self.nodes.iter().filter_map(address).collect()
+    }
+
+    /// Where the listener is served, once every node serves it. It waits for ever for a listener that nobody makes.
+    pub async fn listening(&self, listener_arn: &str) -> Vec<NodeAddress> {
+        for node in &self.nodes {
+            // The sender is in the node, so it cannot be gone.
+            let _ = node.addresses.subscribe().wait_for(|addresses| addresses.contains_key(listener_arn)).await;
+        }
+        self.addresses(listener_arn)
+    }
+
+    /// What became of all requests so far.
+    pub fn counters(&self) -> Traffic {
+        Traffic { nodes: self.nodes.iter().map(|node| node.counters.snapshot(&node.name)).collect() }
+    }
+
+    /// The nodes that may still send new requests to the group, each with the targets that it would choose from. It is empty
+    /// when the last node has learnt that the group has no weight, no cookie leads to it, and so on: then its pods may go.
+    pub fn may_send_to(&self, group_arn: &str) -> Vec<NodeTargets> {
+        let targets = |node: &Arc<NodeServer>| {
+            let targets = node
+                .may_send_to(group_arn)?
+                .into_iter()
+                .map(|target| format!("{}:{}", target.id, target.port))
+                .collect();
+            Some(NodeTargets { node: node.name.clone(), targets })
+        };
+        self.nodes.iter().filter_map(targets).collect()
+    }
+
+    /// Stops the nodes, and waits until requests under way have ended, each for the idle timeout at most.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
