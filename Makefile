@@ -79,6 +79,19 @@ ci: ## everything; ends with the time of each part and what the test runners sai
 	@cat target/ci/times
 	@cd target/ci && grep -h '^test result' test.log dist.log e2e.log
 
+BOTO := target/boto/bin/python
+
+.PHONY: boto
+boto: $(BOTO) ## the lab's answers beside those of moto, through boto3
+	$(CARGO) build --locked -p lab --bins
+	@$(BOTO) tests/boto/compare.py target/debug/lab
+
+$(BOTO): tests/boto/requirements.txt
+	@echo "installing boto3 and moto into target/boto (about a minute, once)"
+	python3 -m venv target/boto
+	target/boto/bin/pip install --quiet --disable-pip-version-check -r tests/boto/requirements.txt
+	@touch $@
+
 .PHONY: measure
 measure: $(DIST) $(HOST) ## the numbers in the README
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture measure

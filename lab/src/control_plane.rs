@@ -8,24 +8,32 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) mod buckets;
+pub(crate) mod calls;
 pub(crate) mod error;
 pub(crate) mod faults;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub(crate) mod journal;
+pub(crate) mod late;
 pub(crate) mod model;
 pub(crate) mod operations;
 pub(crate) mod query;
 pub(crate) mod state;
+pub(crate) mod tokens;
 pub(crate) mod validate;
 pub(crate) mod xml;
 
+use buckets::{BucketLevels, BucketSizes, Buckets};
 use error::ApiError;
 use faults::{Fault, InvalidFault};
-use journal::{Caller, JournalEntry};
+use journal::{Caller, JournalEntry, millis};
 use model::arn::Home;
-use model::targets::{NodeHealth, Target};
+use model::targets::{NodeHealth, Probing, Target};
 use model::{Account, Limits};
 use operations::Write;
 use state::State;
+use tokens::{Role, Tokens};
 
 /// An account in one region. Clones are the same account.
 #[derive(Debug, Clone)]
@@ -48,7 +56,7 @@ struct Shared {
     started_at: SystemTime,
     /// The number of journal entries.
     written: watch::Sender<usize>,
-    /// The account as it is now, for those who follow it.
+    /// The account as it is shown now, for those who follow it.
     accounts: watch::Sender<Arc<Account>>,
 }
 
@@ -57,9 +65,10 @@ impl ControlPlane {
     pub(crate) fn new(region: &str, seed: u64, limits: Limits) -> Self {
         let started_at = SystemTime::now();
         let home = Home { region: region.to_owned(), account: "000000000000".to_owned() };
+        let tokens = Tokens::new(&home.account, seed);
         let account = Arc::new(Account::new(home, seed, limits, started_at));
         let shared = Shared {
-            state: Mutex::new(State::new(Arc::clone(&account))),
+            state: Mutex::new(State::new(Arc::clone(&account), tokens)),
             started: Instant::now(),
             started_at,
             written: watch::Sender::new(0),
@@ -93,7 +102,8 @@ impl ControlPlane {
         self.shared.started_at
     }
 
-    /// Carries out a write without HTTP: the same operation, in the same journal, under the name `agent`.
+    /// Carries out a write on a good day: the same operation, in the same journal, under the name `agent`, but past buckets and
+    /// faults. For set-ups; whoever plays a part uses [`ControlPlane::call`].
     pub(crate) fn write<I: Write>(
         &self,
         agent: &str,
@@ -103,24 +113,72 @@ impl ControlPlane {
     ) -> Result<I::Output, ApiError> {
         self.change(|state, mut caller| {
             caller.user_agent = Some(agent.to_owned());
-            state.write(operation, Some(subject), &caller, |account| input.write(account))
+            state.write(operation, Some(subject), &caller, Duration::ZERO, |account| input.write(account))
         })
     }
 
-    /// What a load balancer node found out about a target. It is not a call, so it is not in the journal.
+    /// What a load balancer node found out about a target. It is not a call, so it is not in the journal. Of a target that is not
+    /// registered (any more) nothing is kept.
     pub(crate) fn report_health(&self, node: &str, group_arn: &str, target: &Target, health: NodeHealth) {
-        self.change(|state, _| {
-            let account = Arc::make_mut(&mut state.account);
-            let reports = account.health.entry((group_arn.to_owned(), target.clone())).or_default();
-            reports.insert(node.to_owned(), health);
+        self.change(|state, caller| {
+            if state.account.registration(group_arn, target, caller.at).is_none() {
+                return;
+            }
+            state.change_all(|account| {
+                account.probing = Probing::Nodes;
+                let reports = account.health.entry((group_arn.to_owned(), target.clone())).or_default();
+                reports.insert(node.to_owned(), health);
+            });
         });
+    }
+
+    /// Who finds out from now on whether targets are healthy. A data plane says `Probing::Nodes` before its first report, so that no
+    /// target is healthy before it was probed.
+    pub(crate) fn set_probing(&self, probing: Probing) {
+        self.change(|state, _| state.change_all(|account| account.probing = probing));
     }
 
     /// Switches a fault on, beside those that are on already.
     pub(crate) fn add_fault(&self, fault: Fault) -> Result<(), InvalidFault> {
-        let mut state = self.state();
-        let State { account, faults, .. } = &mut *state;
-        faults.add(fault, account)
+        self.change(|state, caller| {
+            let shown = Arc::clone(state.shown());
+            state.faults.add(fault, &shown, caller.elapsed)
+        })
+    }
+
+    /// Switches all faults off. Writes that are late already stay late.
+    pub(crate) fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// The faults that are switched on, with the number of calls that are left.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        self.change(|state, caller| state.faults.list(caller.elapsed))
+    }
+
+    /// Throttles from now on, beginning with rested buckets, or no more.
+    pub(crate) fn set_buckets(&self, sizes: Option<BucketSizes>) {
+        self.change(|state, caller| state.buckets = sizes.map(|sizes| Buckets::new(sizes, caller.elapsed)));
+    }
+
+    /// The buckets as they are now; `None` if nobody is throttled.
+    pub(crate) fn bucket_levels(&self) -> Option<BucketLevels> {
+        self.change(|state, caller| state.buckets.as_mut().map(|buckets| buckets.levels(caller.elapsed)))
+    }
+
+    /// Makes a role known, with the ExternalId that it asks for, or changes what it asks for.
+    pub(crate) fn add_role(&self, role: Role) -> Result<(), ApiError> {
+        self.state().tokens.add_role(role)
+    }
+
+    /// The roles that were made known.
+    pub(crate) fn roles(&self) -> Vec<Role> {
+        self.state().tokens.roles.clone()
+    }
+
+    /// The account as reads see it now.
+    pub(crate) fn account(&self) -> Arc<Account> {
+        self.change(|state, _| Arc::clone(state.shown()))
     }
 
     /// A panic while the state was held would have left it as it was before the call, so it stays usable.
@@ -132,13 +190,14 @@ impl ControlPlane {
     pub(crate) fn change<T>(&self, call: impl FnOnce(&mut State, Caller) -> T) -> T {
         let mut state = self.state();
         let elapsed = self.shared.started.elapsed();
-        let caller = Caller { ms: millis(elapsed), at: self.shared.started_at + elapsed, user_agent: None };
+        let caller = Caller { elapsed, ms: millis(elapsed), at: self.shared.started_at + elapsed, user_agent: None };
+        state.late.settle(elapsed);
         let result = call(&mut state, caller);
         let entries = state.journal.entries.len();
         // Published under the lock: whoever follows sees the accounts in the order in which they were.
         self.shared.accounts.send_if_modified(|known| {
-            let changed = !Arc::ptr_eq(known, &state.account);
-            known.clone_from(&state.account);
+            let changed = !Arc::ptr_eq(known, state.shown());
+            known.clone_from(state.shown());
             changed
         });
         drop(state);
@@ -164,8 +223,4 @@ impl JournalTail {
             let _ = self.written.changed().await;
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

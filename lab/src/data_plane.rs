@@ -1,7 +1,7 @@
 //! The data plane: load balancer nodes that split real HTTP by what the control plane says, each in its own time.
 //!
-//! Every node serves every listener on a loopback address of its own, in plain HTTP/1.1. The control plane has no listeners of
-//! other kinds than HTTP and HTTPS, so there are no TCP listeners of Network Load Balancers here. Actions that authenticate
+//! Every node serves every listener of an Application Load Balancer on a loopback address of its own, in plain HTTP/1.1; those
+//! of Network Load Balancers are not served. Actions that authenticate
 //! clients or validate tokens let everybody pass. Targets are reached on loopback addresses only.
 //!
 //! [`node`] decides and knows no socket; [`server`], [`listeners`], [`proxy`] and [`probe`] carry out what it decides.
@@ -35,6 +35,7 @@ mod tests;
 mod view;
 
 use crate::control_plane::ControlPlane;
+use crate::control_plane::model::targets::Probing;
 use config::DataPlaneConfig;
 use counters::Traffic;
 use server::NodeServer;
@@ -68,6 +69,7 @@ pub struct NodeTargets {
 impl DataPlane {
     /// Starts the nodes on the tokio runtime that it is called on. They know the account as it is now, and follow its changes.
     pub fn start(control_plane: ControlPlane, config: DataPlaneConfig) -> Self {
+        control_plane.set_probing(Probing::Nodes);
         let mut accounts = control_plane.accounts();
         let account = Arc::clone(&accounts.borrow_and_update());
         let stop = CancellationToken::new();

@@ -36,9 +36,12 @@ pub mod scenario;
 mod server;
 pub mod workload;
 
+pub use control_plane::buckets::{BucketLevel, BucketLevels, BucketSize, BucketSizes};
+pub use control_plane::calls::NoAnswer;
 pub use control_plane::error::ApiError;
 pub use control_plane::faults::{Effect, Fault, InvalidFault};
 pub use control_plane::journal::{CallCount, Change, ChangeKind, JournalEntry, JournalReport, Outcome, Weights};
+pub use control_plane::tokens::Role;
 pub use control_plane::{ControlPlane, JournalTail};
 pub use data_plane::config::DataPlaneConfig;
 pub use data_plane::counters::{Count, NodeTraffic, Outcome as TrafficOutcome, Traffic};

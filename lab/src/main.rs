@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::{Lab, LabConfig, scenario};
+use lab::{BucketSizes, Lab, LabConfig, scenario};
 
 mod demo;
 
@@ -21,16 +21,26 @@ struct Arguments {
 enum Command {
     /// Serves the API of Elastic Load Balancing v2 on a loopback address until it is interrupted.
     ///
-    /// AWS's CLI, boto3 and SDKs can create load balancers, target groups, listeners and rules in it and shift weights; it
-    /// refuses what AWS refuses. Every write is printed as one line. State is in memory only.
+    /// AWS's CLI, boto3 and SDKs can create load balancers, target groups, listeners and rules in it, register targets and shift
+    /// weights; it refuses what AWS refuses. Every write is printed as one line. State is in memory only.
     ///
-    /// Beside the API, as JSON: GET /lab/journal shows every write and how often each operation was called;
-    /// GET, POST and DELETE /lab/faults show, add and clear faults, for example
+    /// Beside the API are pages in JSON:
     ///
-    ///   curl -d '{"operation": "ModifyRule", "times": 2, "effect": {"error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}}' -H 'content-type: application/json' http://127.0.0.1:PORT/lab/faults
+    ///   GET /lab               what there is: listeners, rules with weights, targets with health
+    ///   GET /lab/journal       every write, and how often each operation was called
+    ///   GET, POST, DELETE      /lab/faults: bad days
+    ///   GET, POST, DELETE      /lab/buckets: AWS's throttling
+    ///   GET, POST              /lab/roles: which ExternalId AssumeRole asks for
     ///
-    /// Other effects: {"delay_before": {"ms": 500}}, {"delay_after": {"ms": 500}}, "cut_after_effect", "stale_reads".
-    /// Without "times" a fault stays until it is cleared; the operation "*" stands for all.
+    /// Two throttled shifts, for example, and then good weather again:
+    ///
+    ///   curl -H 'content-type: application/json' http://127.0.0.1:PORT/lab/faults -d '
+    ///     {"operation": "ModifyRule", "times": 2,
+    ///      "effect": {"error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}}'
+    ///
+    /// Other effects: {"delay_before": {"ms": 500}}, {"delay_after": {"ms": 500}}, "cut_before_effect", "cut_after_effect",
+    /// "stale_reads", {"late_writes": {"ms": 500}}. A fault stays until it is cleared, unless "times" or "for_ms" says how long;
+    /// the operation "*" stands for all. docs/lab.md has more.
     #[command(verbatim_doc_comment)]
     Serve(Serve),
     /// Shifts the weights of a load balancer in memory through the real plugin, asked by Argo's own client code.
@@ -45,6 +55,21 @@ struct Serve {
     /// Begins with an example: a load balancer `shop` with two listeners, a stable and a canary target group.
     #[arg(long)]
     seed_example: bool,
+    /// Throttles as AWS does: Modify 3 a second and 20 at once, Describe 50 and 200, Register and Deregister 4 and 20.
+    #[arg(long)]
+    buckets: bool,
+    /// Items in a page when the caller names no PageSize, 1 to 400. A small number shows who forgets to ask for the next page.
+    #[arg(long, value_name = "ITEMS", default_value_t = LabConfig::default().page_size)]
+    page_size: u16,
+    /// Rules per load balancer, default rules not counted.
+    #[arg(long, value_name = "RULES", default_value_t = LabConfig::default().rules_per_load_balancer)]
+    rules_per_load_balancer: usize,
+    /// How long a registered target is `initial` before it is healthy, such as 30s. Nobody probes it.
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    healthy_after: humantime::Duration,
+    /// The region in ARNs and host names.
+    #[arg(long, default_value_t = LabConfig::default().region)]
+    region: String,
 }
 
 #[tokio::main]
@@ -63,7 +88,15 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Serve) -> anyhow::Result<()> {
-    let config = LabConfig { listen: arguments.listen, ..LabConfig::default() };
+    let config = LabConfig {
+        listen: arguments.listen,
+        region: arguments.region,
+        page_size: arguments.page_size,
+        rules_per_load_balancer: arguments.rules_per_load_balancer,
+        buckets: arguments.buckets.then(BucketSizes::default),
+        healthy_after: arguments.healthy_after.into(),
+        ..LabConfig::default()
+    };
     let region = config.region.clone();
     let lab = Lab::start(config).await?;
     let mut writes = lab.follow();
@@ -85,10 +118,12 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
 
 fn welcome(endpoint: &str, region: &str) {
     say(&format!("The lab serves Elastic Load Balancing v2 on {endpoint}. To use it, set in your shell:"));
-    say(&format!("  export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2={endpoint}"));
+    say(&format!("  export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2={endpoint} AWS_ENDPOINT_URL_STS={endpoint}"));
     say(&format!("  export AWS_DEFAULT_REGION={region} AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab"));
     say("and for example: aws elbv2 describe-target-groups");
-    say(&format!("Journal: {endpoint}/lab/journal   Faults: {endpoint}/lab/faults   Stop: Ctrl-C"));
+    say(&format!(
+        "At a glance: {endpoint}/lab   Journal: {endpoint}/lab/journal   Faults: {endpoint}/lab/faults   Stop: Ctrl-C"
+    ));
 }
 
 #[expect(clippy::print_stdout, reason = "the lab is a command for people; its output is what it is for")]

@@ -1,5 +1,7 @@
 //! Ready-made set-ups for tests and the demo, made by the same operations that AWS's clients call.
 
+use std::net::SocketAddrV4;
+
 use serde::Serialize;
 
 use crate::control_plane::error::ApiError;
@@ -8,7 +10,10 @@ use crate::control_plane::model::shapes::{
     RewriteConfig, Tag, TargetGroupTuple, Transform, TransformType,
 };
 use crate::control_plane::model::{Certificate, ListenerProtocol};
-use crate::control_plane::operations::{CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, VPC};
+use crate::control_plane::operations::{
+    CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, DeregisterTargets, RegisterTargets,
+    TargetDescription, VPC,
+};
 use crate::server::Lab;
 
 /// What the journal calls the writer of a scenario.
@@ -69,6 +74,27 @@ pub fn two_listeners(lab: &Lab) -> Result<TwoListeners, ApiError> {
     Ok(TwoListeners { load_balancer, stable, canary, foreign, http_listener, https_listener, http_rule, https_rule })
 }
 
+/// Registers targets with a target group of type `ip`. Fails if there is no such group.
+pub fn register(lab: &Lab, target_group: &str, targets: &[SocketAddrV4]) -> Result<(), ApiError> {
+    let input = RegisterTargets { target_group_arn: target_group.to_owned(), targets: described(targets) };
+    lab.control_plane().write(AGENT, "RegisterTargets", target_group, input).map(drop)
+}
+
+/// Deregisters targets: they drain for the group's deregistration delay. Fails if there is no such group.
+pub fn deregister(lab: &Lab, target_group: &str, targets: &[SocketAddrV4]) -> Result<(), ApiError> {
+    let input = DeregisterTargets { target_group_arn: target_group.to_owned(), targets: described(targets) };
+    lab.control_plane().write(AGENT, "DeregisterTargets", target_group, input).map(drop)
+}
+
+fn described(targets: &[SocketAddrV4]) -> Vec<TargetDescription> {
+    let described = |target: &SocketAddrV4| TargetDescription {
+        id: target.ip().to_string(),
+        port: Some(target.port()),
+        availability_zone: None,
+    };
+    targets.iter().map(described).collect()
+}
+
 fn load_balancer(lab: &Lab, name: &str) -> Result<String, ApiError> {
     let input = CreateLoadBalancer {
         name: name.to_owned(),
@@ -99,10 +125,7 @@ fn listener(lab: &Lab, load_balancer: &str, protocol: ListenerProtocol, port: u1
         load_balancer_arn: load_balancer.to_owned(),
         protocol: Some(protocol),
         port: Some(port),
-        certificates: match protocol {
-            ListenerProtocol::Http => Vec::new(),
-            ListenerProtocol::Https => vec![Certificate { certificate_arn }],
-        },
+        certificates: if protocol.ends_tls() { vec![Certificate { certificate_arn }] } else { Vec::new() },
         default_actions: vec![not_found()],
         ..CreateListener::default()
     };

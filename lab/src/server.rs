@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -14,10 +15,15 @@ use tokio::task::JoinHandle;
 
 mod admin;
 mod api;
+mod glance;
 
+use crate::control_plane::buckets::{BucketLevels, BucketSizes};
+use crate::control_plane::error::ApiError;
 use crate::control_plane::faults::{Fault, InvalidFault};
 use crate::control_plane::journal::{CallCount, JournalEntry};
 use crate::control_plane::model::Limits;
+use crate::control_plane::model::targets::Probing;
+use crate::control_plane::tokens::Role;
 use crate::control_plane::{ControlPlane, JournalTail};
 
 /// How a lab is set up. `LabConfig::default()` is right for tests.
@@ -33,6 +39,10 @@ pub struct LabConfig {
     pub page_size: u16,
     /// Rules that are not default rules, per load balancer. AWS's quota is 100, and can be raised.
     pub rules_per_load_balancer: usize,
+    /// AWS's token buckets; `None` throttles nobody.
+    pub buckets: Option<BucketSizes>,
+    /// Without a data plane nobody probes targets: so long after its registration a target in use is healthy.
+    pub healthy_after: Duration,
 }
 
 /// A running lab. It stops when it is dropped, or by [`Lab::shutdown`].
@@ -67,7 +77,7 @@ pub enum StartError {
     },
 }
 
-/// The faults of a lab, to switch on and off. They concern calls over HTTP, not the scenarios of [`crate::scenario`].
+/// The faults of a lab, to switch on and off. They concern every call but those of the scenarios of [`crate::scenario`].
 #[derive(Debug, Clone, Copy)]
 pub struct FaultSwitch<'a> {
     control_plane: &'a ControlPlane,
@@ -88,6 +98,8 @@ impl Default for LabConfig {
             region: "us-east-1".to_owned(),
             page_size: 100,
             rules_per_load_balancer: 100,
+            buckets: None,
+            healthy_after: Duration::ZERO,
         }
     }
 }
@@ -111,11 +123,16 @@ impl Lab {
         let endpoint = format!("http://{}", listener.local_addr().map_err(cannot_listen)?);
         let limits = Limits { rules_per_load_balancer: config.rules_per_load_balancer, page_size: config.page_size };
         let control_plane = ControlPlane::new(&config.region, config.seed, limits);
+        control_plane.set_buckets(config.buckets);
+        control_plane.set_probing(Probing::Nobody { healthy_after: config.healthy_after });
         let shared = Arc::new(Shared { control_plane: control_plane.clone(), requests: AtomicU64::new(0) });
         let app = Router::new()
             .route("/", post(api::call))
+            .route("/lab", get(admin::glance))
             .route("/lab/journal", get(admin::journal))
             .route("/lab/faults", get(admin::list_faults).post(admin::add_fault).delete(admin::clear_faults))
+            .route("/lab/buckets", get(admin::bucket_levels).post(admin::set_buckets).delete(admin::remove_buckets))
+            .route("/lab/roles", get(admin::list_roles).post(admin::add_role))
             .with_state(shared);
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
@@ -155,6 +172,21 @@ impl Lab {
         FaultSwitch { control_plane: &self.control_plane }
     }
 
+    /// Throttles from now on, beginning with rested buckets, or no more.
+    pub fn set_buckets(&self, sizes: Option<BucketSizes>) {
+        self.control_plane.set_buckets(sizes);
+    }
+
+    /// The buckets as they are now; `None` if nobody is throttled.
+    pub fn bucket_levels(&self) -> Option<BucketLevels> {
+        self.control_plane.bucket_levels()
+    }
+
+    /// Makes a role known to AssumeRole, with the ExternalId that it asks for. Fails for what is not the ARN of a role.
+    pub fn add_role(&self, role: Role) -> Result<(), ApiError> {
+        self.control_plane.add_role(role)
+    }
+
     /// Stops the server and waits until the last answer is sent.
     pub async fn shutdown(self) {
         drop(self.stop);
@@ -171,12 +203,12 @@ impl FaultSwitch<'_> {
 
     /// Switches all faults off.
     pub fn clear(&self) {
-        self.control_plane.state().faults.clear();
+        self.control_plane.clear_faults();
     }
 
     /// What is switched on, with the number of calls that are left.
     pub fn list(&self) -> Vec<Fault> {
-        self.control_plane.state().faults.list()
+        self.control_plane.faults()
     }
 }
 

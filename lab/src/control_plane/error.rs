@@ -39,6 +39,18 @@ impl ApiError {
         Self::new("InvalidAction", format!("Could not find operation {name} for version {version}"))
     }
 
+    pub(crate) fn access_denied(message: String) -> Self {
+        Self { status: 403, code: Cow::Borrowed("AccessDenied"), message }
+    }
+
+    pub(crate) fn expired_token() -> Self {
+        Self {
+            status: 403,
+            code: Cow::Borrowed("ExpiredToken"),
+            message: "The security token included in the request is expired".to_owned(),
+        }
+    }
+
     pub(crate) fn missing_authentication() -> Self {
         Self {
             status: 403,

@@ -1,14 +1,16 @@
-//! Bad days, switched on from outside: errors, delays, cut connections, stale reads.
+//! Bad days, switched on from outside: errors, delays, cut connections, stale reads, late writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
 use crate::control_plane::model::Account;
-use crate::control_plane::operations;
+use crate::control_plane::operations::{self, Handler};
+use crate::control_plane::tokens;
 
-/// A fault: which calls it meets, how many of them, and what happens to them.
+/// A fault: which calls it meets, how many of them and for how long, and what happens to them.
 ///
 /// As JSON: `{"operation": "ModifyRule", "times": 2, "effect": {"error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,9 @@ pub struct Fault {
     /// How many calls it meets before it is over; all of them until the faults are cleared, if left out.
     #[serde(default)]
     pub times: Option<u32>,
+    /// Milliseconds after which it is over, whatever it has met until then; none if left out.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
     /// What happens.
     pub effect: Effect,
 }
@@ -46,10 +51,18 @@ pub enum Effect {
         /// Milliseconds.
         ms: u64,
     },
+    /// The connection is closed before it takes effect. The journal has it as refused, with the code `ConnectionCut`.
+    CutBeforeEffect,
     /// It takes effect, but the connection is closed before any byte of the answer is sent.
     CutAfterEffect,
     /// A read is answered from the state at the moment when the fault was set. Writes pass it by and do not use it up.
     StaleReads,
+    /// A write is accepted, and its answer shows the new state; reads and load balancer nodes see it later. Writes are shown in the
+    /// order in which they were accepted, so one behind a late one is late too. Reads pass it by and do not use it up.
+    LateWrites {
+        /// Milliseconds.
+        ms: u64,
+    },
 }
 
 /// A fault that could never do what it says.
@@ -62,8 +75,11 @@ pub enum InvalidFault {
     #[error("status {0} is not an error, 400 to 599")]
     NotAnError(u16),
     /// The fault would be over before it began.
-    #[error("a fault for 0 calls does nothing")]
+    #[error("a fault for 0 calls or 0 milliseconds does nothing")]
     NoCalls,
+    /// An operation that does not change anything cannot be late, and one that does cannot be stale.
+    #[error("'{0}' can never meet this fault: only reads can be stale, and only writes late")]
+    WrongKind(String),
 }
 
 /// All faults that are switched on.
@@ -77,22 +93,37 @@ struct Armed {
     fault: Fault,
     /// The state that stale reads show.
     frozen: Option<Arc<Account>>,
+    /// When it is over, since the lab's start.
+    until: Option<Duration>,
 }
 
-/// What the faults do to one call.
+/// What a call meets when it arrives.
 #[derive(Debug, Default)]
-pub(crate) struct Injected {
-    pub(crate) error: Option<ApiError>,
-    pub(crate) delay_before_ms: u64,
-    pub(crate) delay_after_ms: u64,
+pub(crate) struct Met {
+    /// It does nothing.
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) delay_before: Duration,
+    pub(crate) delay_after: Duration,
+    /// It gets no answer.
     pub(crate) cut: bool,
+    /// What it reads instead of the account.
     pub(crate) stale: Option<Arc<Account>>,
+    /// How much later others see what it writes.
+    pub(crate) late: Duration,
+}
+
+/// Why a call does nothing.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: ApiError,
+    /// Someone switched it on; it is not the answer to the request.
+    pub(crate) injected: bool,
 }
 
 impl Fault {
     /// A fault that meets every call of the operation until it is cleared; `*` stands for every operation.
     pub fn new(operation: &str, effect: Effect) -> Self {
-        Self { operation: operation.to_owned(), times: None, effect }
+        Self { operation: operation.to_owned(), times: None, for_ms: None, effect }
     }
 
     /// An error answer.
@@ -105,16 +136,31 @@ impl Fault {
         Self::error(operation, 400, "Throttling", "Rate exceeded")
     }
 
+    /// The answer to a call whose credentials have expired.
+    pub fn expired_token(operation: &str) -> Self {
+        let ApiError { status, code, message } = ApiError::expired_token();
+        Self::error(operation, status, &code, &message)
+    }
+
     /// Refuses what could never do what it says.
     fn check(&self) -> Result<(), InvalidFault> {
-        if self.operation != "*" && operations::find(&self.operation).is_none() {
+        let handler = operations::find(&self.operation);
+        let is_known = self.operation == "*" || handler.is_some() || tokens::find(&self.operation).is_some();
+        if !is_known {
             return Err(InvalidFault::UnknownOperation(self.operation.clone()));
         }
-        if self.times == Some(0) {
+        if self.times == Some(0) || self.for_ms == Some(0) {
             return Err(InvalidFault::NoCalls);
         }
-        match self.effect {
-            Effect::Error { status, .. } if !(400..=599).contains(&status) => Err(InvalidFault::NotAnError(status)),
+        let never = || Err(InvalidFault::WrongKind(self.operation.clone()));
+        match (&self.effect, handler) {
+            (Effect::Error { status, .. }, _) if !(400..=599).contains(status) => {
+                Err(InvalidFault::NotAnError(*status))
+            }
+            (Effect::StaleReads, Some(Handler::Write(_))) | (Effect::LateWrites { .. }, Some(Handler::Read(_))) => {
+                never()
+            }
+            (Effect::StaleReads | Effect::LateWrites { .. }, None) if self.operation != "*" => never(),
             _ => Ok(()),
         }
     }
@@ -124,14 +170,21 @@ impl Fault {
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
+
+    /// Limits the fault to a time from the moment when it is switched on.
+    #[must_use]
+    pub fn for_ms(self, ms: u64) -> Self {
+        Self { for_ms: Some(ms), ..self }
+    }
 }
 
 impl Faults {
-    /// Switches a fault on. `now` is the state that stale reads will show.
-    pub(crate) fn add(&mut self, fault: Fault, now: &Arc<Account>) -> Result<(), InvalidFault> {
+    /// Switches a fault on. `shown` is the state that stale reads will show.
+    pub(crate) fn add(&mut self, fault: Fault, shown: &Arc<Account>, now: Duration) -> Result<(), InvalidFault> {
         fault.check()?;
-        let frozen = (fault.effect == Effect::StaleReads).then(|| Arc::clone(now));
-        self.armed.push(Armed { fault, frozen });
+        let frozen = (fault.effect == Effect::StaleReads).then(|| Arc::clone(shown));
+        let until = fault.for_ms.map(|ms| now + Duration::from_millis(ms));
+        self.armed.push(Armed { fault, frozen, until });
         Ok(())
     }
 
@@ -140,36 +193,61 @@ impl Faults {
     }
 
     /// What is still switched on, with the number of calls that are left.
-    pub(crate) fn list(&self) -> Vec<Fault> {
-        self.armed.iter().map(|armed| armed.fault.clone()).collect()
+    pub(crate) fn list(&self, now: Duration) -> Vec<Fault> {
+        self.armed.iter().filter(|armed| !armed.is_over(now)).map(|armed| armed.fault.clone()).collect()
     }
 
     /// Collects what meets this call, and counts it.
-    pub(crate) fn meet(&mut self, operation: &str, is_read: bool) -> Injected {
-        let mut injected = Injected::default();
-        for Armed { fault, frozen } in &mut self.armed {
-            let matches = fault.operation == "*" || fault.operation == operation;
-            if !matches || (fault.effect == Effect::StaleReads && !is_read) {
-                continue;
-            }
-            match &fault.effect {
-                Effect::Error { status, code, message } => {
-                    injected.error.get_or_insert_with(|| ApiError {
-                        status: *status,
-                        code: code.clone().into(),
-                        message: message.clone(),
-                    });
-                }
-                Effect::DelayBefore { ms } => injected.delay_before_ms += ms,
-                Effect::DelayAfter { ms } => injected.delay_after_ms += ms,
-                Effect::CutAfterEffect => injected.cut = true,
-                Effect::StaleReads => injected.stale.clone_from(frozen),
-            }
-            if let Some(left) = &mut fault.times {
+    pub(crate) fn meet(&mut self, operation: &str, is_read: bool, now: Duration) -> Met {
+        self.armed.retain(|armed| !armed.is_over(now));
+        let mut met = Met::default();
+        for armed in self.armed.iter_mut().filter(|armed| armed.meets(operation, is_read)) {
+            armed.add_to(&mut met);
+            if let Some(left) = &mut armed.fault.times {
                 *left = left.saturating_sub(1);
             }
         }
-        self.armed.retain(|armed| armed.fault.times != Some(0));
-        injected
+        self.armed.retain(|armed| !armed.is_over(now));
+        met
+    }
+}
+
+impl Armed {
+    fn is_over(&self, now: Duration) -> bool {
+        self.fault.times == Some(0) || self.until.is_some_and(|until| now >= until)
+    }
+
+    fn meets(&self, operation: &str, is_read: bool) -> bool {
+        let concerns = match self.fault.effect {
+            Effect::StaleReads => is_read,
+            Effect::LateWrites { .. } => !is_read,
+            _ => true,
+        };
+        concerns && (self.fault.operation == "*" || self.fault.operation == operation)
+    }
+
+    fn add_to(&self, met: &mut Met) {
+        match &self.fault.effect {
+            Effect::Error { status, code, message } => {
+                let error = ApiError { status: *status, code: code.clone().into(), message: message.clone() };
+                met.refusal.get_or_insert(Refusal { error, injected: true });
+            }
+            Effect::DelayBefore { ms } => met.delay_before += Duration::from_millis(*ms),
+            Effect::DelayAfter { ms } => met.delay_after += Duration::from_millis(*ms),
+            Effect::CutBeforeEffect => {
+                let error = ApiError::new("ConnectionCut", "The connection was cut before the call took effect");
+                met.refusal.get_or_insert(Refusal { error, injected: true });
+                met.cut = true;
+            }
+            Effect::CutAfterEffect => met.cut = true,
+            Effect::StaleReads => met.stale.clone_from(&self.frozen),
+            Effect::LateWrites { ms } => met.late += Duration::from_millis(*ms),
+        }
+    }
+}
+
+impl Met {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..Self::default() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,9 @@ pub struct JournalEntry {
     pub sequence: u64,
     /// Milliseconds from the lab's start until the write took effect or was refused.
     pub ms: u64,
-    /// The same moment on the wall clock.
+    /// Milliseconds from the lab's start until reads and load balancer nodes see it: `ms`, unless a fault makes it late.
+    pub shown_ms: u64,
+    /// The moment of `ms` on the wall clock.
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
     /// Name of the operation, such as `ModifyRule`.
@@ -110,6 +112,9 @@ pub(crate) struct Journal {
 /// Who calls, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
+    /// Time since the lab's start.
+    pub(crate) elapsed: Duration,
+    /// The same in whole milliseconds.
     pub(crate) ms: u64,
     pub(crate) at: SystemTime,
     pub(crate) user_agent: Option<String>,
@@ -162,8 +167,19 @@ impl Journal {
         count.last_ms = caller.ms;
     }
 
-    pub(crate) fn accepted(&mut self, operation: &str, subject: Option<&str>, caller: &Caller, changes: Vec<Change>) {
+    /// `shown` is when reads see the changes, since the lab's start.
+    pub(crate) fn accepted(
+        &mut self,
+        operation: &str,
+        subject: Option<&str>,
+        caller: &Caller,
+        shown: Duration,
+        changes: Vec<Change>,
+    ) {
         self.add(operation, subject, caller, Outcome::Accepted, changes);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.shown_ms = millis(shown);
+        }
     }
 
     pub(crate) fn refused(
@@ -183,6 +199,7 @@ impl Journal {
         self.entries.push(JournalEntry {
             sequence,
             ms: caller.ms,
+            shown_ms: caller.ms,
             at: caller.at,
             operation: operation.to_owned(),
             subject: subject.map(str::to_owned),
@@ -191,6 +208,11 @@ impl Journal {
             user_agent: caller.user_agent.clone(),
         });
     }
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What became of the touched resources between two states.

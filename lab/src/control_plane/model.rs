@@ -4,18 +4,23 @@
 //! load balancers of a target group) is derived here too, and kept in one place only.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
 pub(crate) mod arn;
+pub(crate) mod attributes;
+pub(crate) mod health;
+pub(crate) mod protocol;
 pub(crate) mod shapes;
 pub(crate) mod targets;
 
 use crate::control_plane::error::ApiError;
-use arn::{Home, Ids, Kind};
+use arn::{Family, Home, Ids, Kind};
+use attributes::Attributes;
+pub(crate) use protocol::ListenerProtocol;
 use shapes::{Action, Condition, Transform};
-use targets::{HealthReports, Registration};
+use targets::{HealthReports, Probing, Registration};
 
 /// Tags of one resource, by key.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -40,8 +45,10 @@ pub(crate) struct Account {
     pub(crate) listeners: Vec<Listener>,
     /// Default rules too, each made and deleted with its listener.
     pub(crate) rules: Vec<Rule>,
+    /// In the order of registration. Those whose deregistration delay is over are gone, see [`Account::targets_of`].
     pub(crate) registrations: Vec<Registration>,
     pub(crate) health: HealthReports,
+    pub(crate) probing: Probing,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -63,6 +70,9 @@ pub(crate) struct LoadBalancer {
     pub(crate) availability_zones: Vec<AvailabilityZone>,
     pub(crate) security_groups: Vec<String>,
     pub(crate) ip_address_type: String,
+    /// Attributes that were set; the others have AWS's defaults.
+    #[serde(skip)]
+    pub(crate) attributes: Attributes,
     #[serde(skip)]
     pub(crate) tags: Tags,
 }
@@ -88,6 +98,8 @@ pub(crate) struct TargetGroup {
     #[serde(rename = "TargetGroupName")]
     pub(crate) name: String,
     pub(crate) protocol: String,
+    /// Empty, and not given out, unless the protocol is HTTP or HTTPS.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) protocol_version: String,
     pub(crate) port: u16,
     pub(crate) vpc_id: String,
@@ -96,17 +108,21 @@ pub(crate) struct TargetGroup {
     pub(crate) health_check_enabled: bool,
     pub(crate) health_check_protocol: String,
     pub(crate) health_check_port: String,
+    /// Empty, and not given out, for health checks over TCP.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) health_check_path: String,
     pub(crate) health_check_interval_seconds: u16,
     pub(crate) health_check_timeout_seconds: u16,
     pub(crate) healthy_threshold_count: u16,
     pub(crate) unhealthy_threshold_count: u16,
+    /// Without codes, and not given out, for health checks over TCP.
+    #[serde(skip_serializing_if = "Matcher::is_empty")]
     pub(crate) matcher: Matcher,
     /// Empty in the state; [`Account::describe_target_group`] fills it from the rules.
     pub(crate) load_balancer_arns: Vec<String>,
     /// Attributes that were set; the others have AWS's defaults.
     #[serde(skip)]
-    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) attributes: Attributes,
     #[serde(skip)]
     pub(crate) tags: Tags,
 }
@@ -130,17 +146,14 @@ pub(crate) struct Listener {
     pub(crate) certificates: Option<Vec<Certificate>>,
     pub(crate) ssl_policy: Option<String>,
     pub(crate) mutual_authentication: Option<MutualAuthentication>,
+    pub(crate) alpn_policy: Option<Vec<String>>,
     /// Empty in the state; [`Account::describe_listener`] fills it from the default rule.
     pub(crate) default_actions: Vec<Action>,
+    /// Attributes that were set; the others have AWS's defaults.
+    #[serde(skip)]
+    pub(crate) attributes: Attributes,
     #[serde(skip)]
     pub(crate) tags: Tags,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum ListenerProtocol {
-    Http,
-    Https,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -192,6 +205,7 @@ impl Account {
             rules: Vec::new(),
             registrations: Vec::new(),
             health: HealthReports::new(),
+            probing: Probing::Nobody { healthy_after: Duration::ZERO },
         }
     }
 
@@ -200,15 +214,25 @@ impl Account {
         self.load_balancers
             .iter()
             .find(|load_balancer| load_balancer.arn == arn)
-            .ok_or_else(|| ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found")))
+            .ok_or_else(|| load_balancer_not_found(arn))
+    }
+
+    pub(crate) fn load_balancer_mut(&mut self, arn: &str) -> Result<&mut LoadBalancer, ApiError> {
+        well_formed(arn, Kind::LoadBalancer)?;
+        self.load_balancers
+            .iter_mut()
+            .find(|load_balancer| load_balancer.arn == arn)
+            .ok_or_else(|| load_balancer_not_found(arn))
     }
 
     pub(crate) fn target_group(&self, arn: &str) -> Result<&TargetGroup, ApiError> {
         well_formed(arn, Kind::TargetGroup)?;
-        self.target_groups
-            .iter()
-            .find(|group| group.arn == arn)
-            .ok_or_else(|| ApiError::new("TargetGroupNotFound", format!("Target group '{arn}' not found")))
+        self.target_groups.iter().find(|group| group.arn == arn).ok_or_else(|| target_group_not_found(arn))
+    }
+
+    pub(crate) fn target_group_mut(&mut self, arn: &str) -> Result<&mut TargetGroup, ApiError> {
+        well_formed(arn, Kind::TargetGroup)?;
+        self.target_groups.iter_mut().find(|group| group.arn == arn).ok_or_else(|| target_group_not_found(arn))
     }
 
     pub(crate) fn listener(&self, arn: &str) -> Result<&Listener, ApiError> {
@@ -300,10 +324,35 @@ impl Account {
     }
 }
 
+impl LoadBalancer {
+    pub(crate) fn family(&self) -> Family {
+        if self.r#type == "network" { Family::Network } else { Family::Application }
+    }
+}
+
+impl TargetGroup {
+    /// The kind of load balancer that can use it: its protocol decides.
+    pub(crate) fn family(&self) -> Family {
+        if matches!(self.protocol.as_str(), "HTTP" | "HTTPS") { Family::Application } else { Family::Network }
+    }
+}
+
+impl Matcher {
+    /// Without codes.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Rule {
     /// An action of this rule forwards to the target group, with whatever weight.
     pub(crate) fn names(&self, target_group_arn: &str) -> bool {
         self.actions.iter().flat_map(Action::target_groups).any(|tuple| tuple.target_group_arn == target_group_arn)
+    }
+
+    /// See [`Action::splits_without_stickiness`].
+    pub(crate) fn splits_without_stickiness(&self, target_group_arn: &str) -> bool {
+        self.actions.iter().any(|action| action.splits_without_stickiness(target_group_arn))
     }
 }
 
@@ -323,6 +372,14 @@ pub(crate) fn well_formed(arn: &str, kind: Kind) -> Result<(), ApiError> {
     } else {
         Err(ApiError::validation(format!("'{arn}' is not a valid {} ARN", kind.noun())))
     }
+}
+
+fn load_balancer_not_found(arn: &str) -> ApiError {
+    ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"))
+}
+
+fn target_group_not_found(arn: &str) -> ApiError {
+    ApiError::new("TargetGroupNotFound", format!("Target group '{arn}' not found"))
 }
 
 fn listener_not_found(arn: &str) -> ApiError {

@@ -2,12 +2,18 @@
 //!
 //! Nothing here knows of HTTP, locks or clocks. A write that fails half-way leaves no trace, because its copy is thrown away.
 
+mod attributes;
+mod limits;
 mod listeners;
 mod load_balancers;
+mod networking;
 mod pages;
 mod rules;
 mod tags;
 mod target_groups;
+mod targets;
+
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,21 +23,29 @@ use crate::control_plane::model::Account;
 use crate::control_plane::query::Node;
 use crate::control_plane::xml;
 
+pub(crate) use attributes::{
+    DescribeListenerAttributes, DescribeLoadBalancerAttributes, DescribeTargetGroupAttributes,
+    ModifyListenerAttributes, ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes,
+};
+pub(crate) use limits::DescribeAccountLimits;
 pub(crate) use listeners::{CreateListener, DeleteListener, DescribeListeners, ModifyListener};
 pub(crate) use load_balancers::{CreateLoadBalancer, DeleteLoadBalancer, DescribeLoadBalancers, VPC};
-pub(crate) use rules::{CreateRule, DeleteRule, DescribeRules, ModifyRule};
+pub(crate) use networking::{SetIpAddressType, SetSecurityGroups, SetSubnets};
+pub(crate) use rules::{CreateRule, DeleteRule, DescribeRules, ModifyRule, SetRulePriorities};
 pub(crate) use tags::{AddTags, DescribeTags, RemoveTags};
-pub(crate) use target_groups::{CreateTargetGroup, DeleteTargetGroup, DescribeTargetGroups};
+pub(crate) use target_groups::{CreateTargetGroup, DeleteTargetGroup, DescribeTargetGroups, ModifyTargetGroup};
+pub(crate) use targets::{DeregisterTargets, DescribeTargetHealth, RegisterTargets, TargetDescription};
 
 /// An operation that only looks.
-pub(crate) trait Read: DeserializeOwned {
+pub(crate) trait Read: DeserializeOwned + Send {
     type Output: Serialize;
 
-    fn read(self, account: &Account) -> Result<Self::Output, ApiError>;
+    /// `now` is the time of the call; the account may be older.
+    fn read(self, account: &Account, now: SystemTime) -> Result<Self::Output, ApiError>;
 }
 
 /// An operation that changes something.
-pub(crate) trait Write: DeserializeOwned {
+pub(crate) trait Write: DeserializeOwned + Send {
     type Output: Serialize;
 
     fn write(self, account: &mut Account) -> Result<Written<Self::Output>, ApiError>;
@@ -47,7 +61,7 @@ pub(crate) struct Written<T> {
 /// An operation, from its name and parameters to the result element of the answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handler {
-    Read(fn(&str, &Node, &Account) -> Result<String, ApiError>),
+    Read(fn(&str, &Node, &Account, SystemTime) -> Result<String, ApiError>),
     Write(fn(&str, &Node, &mut Account) -> Result<Written<String>, ApiError>),
 }
 
@@ -64,23 +78,38 @@ impl<T> Written<T> {
 /// Finds an operation by its name.
 pub(crate) fn find(name: &str) -> Option<Handler> {
     Some(match name {
-        "CreateLoadBalancer" => Handler::Write(write::<CreateLoadBalancer>),
-        "DescribeLoadBalancers" => Handler::Read(read::<DescribeLoadBalancers>),
-        "DeleteLoadBalancer" => Handler::Write(write::<DeleteLoadBalancer>),
-        "CreateTargetGroup" => Handler::Write(write::<CreateTargetGroup>),
-        "DescribeTargetGroups" => Handler::Read(read::<DescribeTargetGroups>),
-        "DeleteTargetGroup" => Handler::Write(write::<DeleteTargetGroup>),
-        "CreateListener" => Handler::Write(write::<CreateListener>),
-        "DescribeListeners" => Handler::Read(read::<DescribeListeners>),
-        "ModifyListener" => Handler::Write(write::<ModifyListener>),
-        "DeleteListener" => Handler::Write(write::<DeleteListener>),
-        "CreateRule" => Handler::Write(write::<CreateRule>),
-        "DescribeRules" => Handler::Read(read::<DescribeRules>),
-        "ModifyRule" => Handler::Write(write::<ModifyRule>),
-        "DeleteRule" => Handler::Write(write::<DeleteRule>),
         "AddTags" => Handler::Write(write::<AddTags>),
-        "RemoveTags" => Handler::Write(write::<RemoveTags>),
+        "CreateListener" => Handler::Write(write::<CreateListener>),
+        "CreateLoadBalancer" => Handler::Write(write::<CreateLoadBalancer>),
+        "CreateRule" => Handler::Write(write::<CreateRule>),
+        "CreateTargetGroup" => Handler::Write(write::<CreateTargetGroup>),
+        "DeleteListener" => Handler::Write(write::<DeleteListener>),
+        "DeleteLoadBalancer" => Handler::Write(write::<DeleteLoadBalancer>),
+        "DeleteRule" => Handler::Write(write::<DeleteRule>),
+        "DeleteTargetGroup" => Handler::Write(write::<DeleteTargetGroup>),
+        "DeregisterTargets" => Handler::Write(write::<DeregisterTargets>),
+        "DescribeAccountLimits" => Handler::Read(read::<DescribeAccountLimits>),
+        "DescribeListenerAttributes" => Handler::Read(read::<DescribeListenerAttributes>),
+        "DescribeListeners" => Handler::Read(read::<DescribeListeners>),
+        "DescribeLoadBalancerAttributes" => Handler::Read(read::<DescribeLoadBalancerAttributes>),
+        "DescribeLoadBalancers" => Handler::Read(read::<DescribeLoadBalancers>),
+        "DescribeRules" => Handler::Read(read::<DescribeRules>),
         "DescribeTags" => Handler::Read(read::<DescribeTags>),
+        "DescribeTargetGroupAttributes" => Handler::Read(read::<DescribeTargetGroupAttributes>),
+        "DescribeTargetGroups" => Handler::Read(read::<DescribeTargetGroups>),
+        "DescribeTargetHealth" => Handler::Read(read::<DescribeTargetHealth>),
+        "ModifyListener" => Handler::Write(write::<ModifyListener>),
+        "ModifyListenerAttributes" => Handler::Write(write::<ModifyListenerAttributes>),
+        "ModifyLoadBalancerAttributes" => Handler::Write(write::<ModifyLoadBalancerAttributes>),
+        "ModifyRule" => Handler::Write(write::<ModifyRule>),
+        "ModifyTargetGroup" => Handler::Write(write::<ModifyTargetGroup>),
+        "ModifyTargetGroupAttributes" => Handler::Write(write::<ModifyTargetGroupAttributes>),
+        "RegisterTargets" => Handler::Write(write::<RegisterTargets>),
+        "RemoveTags" => Handler::Write(write::<RemoveTags>),
+        "SetIpAddressType" => Handler::Write(write::<SetIpAddressType>),
+        "SetRulePriorities" => Handler::Write(write::<SetRulePriorities>),
+        "SetSecurityGroups" => Handler::Write(write::<SetSecurityGroups>),
+        "SetSubnets" => Handler::Write(write::<SetSubnets>),
         _ => return None,
     })
 }
@@ -93,8 +122,8 @@ pub(crate) fn subject(parameters: &Node) -> Option<&str> {
         .find_map(|name| parameters.text(name))
 }
 
-fn read<I: Read>(operation: &str, parameters: &Node, account: &Account) -> Result<String, ApiError> {
-    let output = parameters.read::<I>()?.read(account)?;
+fn read<I: Read>(operation: &str, parameters: &Node, account: &Account, now: SystemTime) -> Result<String, ApiError> {
+    let output = parameters.read::<I>()?.read(account, now)?;
     Ok(xml::element(&result_name(operation), &output)?)
 }
 

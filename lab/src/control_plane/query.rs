@@ -16,17 +16,21 @@ use crate::control_plane::error::ApiError;
 #[cfg(test)]
 mod tests;
 
-/// The only version of this API that AWS has published.
-pub(crate) const API_VERSION: &str = "2015-12-01";
-
 /// The deepest input shape is a query-string pair, eight names deep. Trees are walked recursively, so the depth has a bound.
 const MAX_DEPTH: usize = 16;
 
-/// One request: which operation, with which parameters.
+/// A service of the endpoint. AWS has published one version of each API, and the version tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    LoadBalancing,
+    Tokens,
+}
+
+/// One request: of which service, which operation, with which parameters.
 #[derive(Debug)]
 pub(crate) struct Request {
+    pub(crate) service: Service,
     pub(crate) action: String,
-    pub(crate) version: String,
     pub(crate) parameters: Node,
 }
 
@@ -35,6 +39,23 @@ pub(crate) struct Request {
 pub(crate) enum Node {
     Leaf(String),
     Branch(BTreeMap<String, Node>),
+}
+
+impl Service {
+    pub(crate) fn version(self) -> &'static str {
+        match self {
+            Self::LoadBalancing => "2015-12-01",
+            Self::Tokens => "2011-06-15",
+        }
+    }
+
+    /// Of the XML in answers.
+    pub(crate) fn namespace(self) -> &'static str {
+        match self {
+            Self::LoadBalancing => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+            Self::Tokens => "https://sts.amazonaws.com/doc/2011-06-15/",
+        }
+    }
 }
 
 impl Request {
@@ -52,11 +73,14 @@ impl Request {
         }
         let action =
             action.ok_or_else(|| ApiError::new("MissingAction", "The request must contain the parameter Action"))?;
-        let version = version.unwrap_or_else(|| API_VERSION.to_owned());
-        if version != API_VERSION {
-            return Err(ApiError::unknown_operation(&action, &version));
-        }
-        Ok(Self { action, version, parameters: Node::Branch(root) })
+        let service = match version {
+            None => Service::LoadBalancing,
+            Some(version) => [Service::LoadBalancing, Service::Tokens]
+                .into_iter()
+                .find(|service| service.version() == version)
+                .ok_or_else(|| ApiError::unknown_operation(&action, &version))?,
+        };
+        Ok(Self { service, action, parameters: Node::Branch(root) })
     }
 }
 

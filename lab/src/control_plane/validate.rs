@@ -5,10 +5,16 @@
 
 mod actions;
 mod conditions;
+mod health_checks;
 mod names;
+mod placement;
+mod targets;
 mod transforms;
 
-pub(crate) use actions::{actions, suits, target_groups};
+pub(crate) use actions::{actions, group_stickiness_needed, suits, target_groups};
 pub(crate) use conditions::conditions;
+pub(crate) use health_checks::HealthChecks;
 pub(crate) use names::{name, priority, tags, within};
+pub(crate) use placement::{ip_address_type, one_of, zones};
+pub(crate) use targets::target_id;
 pub(crate) use transforms::transforms;

@@ -8,11 +8,10 @@ use serde::Serialize;
 use serde::ser::{self, Impossible, SerializeMap, SerializeSeq, SerializeStruct};
 
 use crate::control_plane::error::ApiError;
+use crate::control_plane::query::Service;
 
 #[cfg(test)]
 mod tests;
-
-const NAMESPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
 
 /// The value as one element of the given name, or nothing for `None`.
 ///
@@ -24,20 +23,22 @@ pub(crate) fn element<T: Serialize + ?Sized>(name: &str, value: &T) -> Result<St
 }
 
 /// The whole answer of a successful call; `result` is the element that [`element`] made.
-pub(crate) fn response(operation: &str, result: &str, request_id: &str) -> String {
+pub(crate) fn response(service: Service, operation: &str, result: &str, request_id: &str) -> String {
+    let namespace = service.namespace();
     format!(
-        "<{operation}Response xmlns=\"{NAMESPACE}\">{result}<ResponseMetadata><RequestId>{request_id}</RequestId>\
+        "<{operation}Response xmlns=\"{namespace}\">{result}<ResponseMetadata><RequestId>{request_id}</RequestId>\
          </ResponseMetadata></{operation}Response>"
     )
 }
 
 /// The whole answer of a refused call. AWS calls a client's mistake `Sender` and its own `Receiver`.
-pub(crate) fn error_response(error: &ApiError, request_id: &str) -> String {
+pub(crate) fn error_response(service: Service, error: &ApiError, request_id: &str) -> String {
+    let namespace = service.namespace();
     let side = if error.status < 500 { "Sender" } else { "Receiver" };
     let code = escape(&error.code);
     let message = escape(&error.message);
     format!(
-        "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+        "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>\
          <RequestId>{request_id}</RequestId></ErrorResponse>"
     )
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::control_plane::model::arn::Family;
 use crate::control_plane::model::shapes::{self, ActionType, FixedResponseConfig, RedirectConfig};
 use crate::control_plane::model::targets::Target;
 use crate::control_plane::model::{Account, ListenerProtocol, TargetGroup};
@@ -77,7 +78,9 @@ impl Table {
             .iter()
             .map(|settings| (Arc::from(settings.arn.as_str()), Group::of(settings, account)))
             .collect();
-        let listeners = account.listeners.iter().map(|listener| {
+        // Those of Network Load Balancers split connections, not requests.
+        let served = account.listeners.iter().filter(|listener| listener.protocol.family() == Family::Application);
+        let listeners = served.map(|listener| {
             let rules = account.rules_of(&listener.arn).into_iter().filter_map(|rule| {
                 Some(Rule {
                     conditions: rule.conditions.iter().map(Test::of).collect(),
@@ -111,10 +114,7 @@ impl Listener {
 
     /// As in URLs.
     pub(super) fn scheme(&self) -> &'static str {
-        match self.protocol {
-            ListenerProtocol::Http => "http",
-            ListenerProtocol::Https => "https",
-        }
+        if self.protocol.ends_tls() { "https" } else { "http" }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The lab's own pages, in JSON: the journal and the faults.
+//! The lab's own pages, in JSON: the state at a glance, the journal, the faults, the buckets and the roles.
 
 use std::sync::Arc;
 
@@ -7,8 +7,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Shared;
+use super::glance::Glance;
+use crate::control_plane::buckets::{BucketLevels, BucketSizes};
 use crate::control_plane::faults::Fault;
 use crate::control_plane::journal::JournalReport;
+use crate::control_plane::tokens::Role;
+
+/// Done, or what was wrong with the request.
+type Done = Result<StatusCode, (StatusCode, String)>;
+
+pub(super) async fn glance(State(shared): State<Arc<Shared>>) -> Json<Glance> {
+    Json(Glance::of(&shared.control_plane))
+}
 
 pub(super) async fn journal(State(shared): State<Arc<Shared>>) -> Json<JournalReport> {
     let state = shared.control_plane.state();
@@ -20,20 +30,43 @@ pub(super) async fn journal(State(shared): State<Arc<Shared>>) -> Json<JournalRe
 }
 
 pub(super) async fn list_faults(State(shared): State<Arc<Shared>>) -> Json<Vec<Fault>> {
-    Json(shared.control_plane.state().faults.list())
+    Json(shared.control_plane.faults())
 }
 
-pub(super) async fn add_fault(
-    State(shared): State<Arc<Shared>>,
-    Json(fault): Json<Fault>,
-) -> Result<StatusCode, (StatusCode, String)> {
-    match shared.control_plane.add_fault(fault) {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(error) => Err((StatusCode::BAD_REQUEST, format!("{error}\n"))),
-    }
+pub(super) async fn add_fault(State(shared): State<Arc<Shared>>, Json(fault): Json<Fault>) -> Done {
+    done(shared.control_plane.add_fault(fault))
 }
 
 pub(super) async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
-    shared.control_plane.state().faults.clear();
+    shared.control_plane.clear_faults();
     StatusCode::NO_CONTENT
+}
+
+pub(super) async fn bucket_levels(State(shared): State<Arc<Shared>>) -> Json<Option<BucketLevels>> {
+    Json(shared.control_plane.bucket_levels())
+}
+
+pub(super) async fn set_buckets(State(shared): State<Arc<Shared>>, Json(sizes): Json<BucketSizes>) -> StatusCode {
+    shared.control_plane.set_buckets(Some(sizes));
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn remove_buckets(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.control_plane.set_buckets(None);
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn list_roles(State(shared): State<Arc<Shared>>) -> Json<Vec<Role>> {
+    Json(shared.control_plane.roles())
+}
+
+pub(super) async fn add_role(State(shared): State<Arc<Shared>>, Json(role): Json<Role>) -> Done {
+    done(shared.control_plane.add_role(role))
+}
+
+fn done(result: Result<(), impl std::fmt::Display>) -> Done {
+    match result {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err((StatusCode::BAD_REQUEST, format!("{error}\n"))),
+    }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::{PATIENCE, client_of, forward};
+use crate::{PATIENCE, client_of, forward, http, raw_to};
 
 async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> String {
     let search = async {
@@ -30,6 +30,7 @@ async fn serves_prints_its_endpoint_and_every_write() {
 
     let line = line_with(&mut lines, "export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=").await;
     let (_, endpoint) = line.split_once('=').expect("a value");
+    let (endpoint, _) = endpoint.split_once(' ').expect("the other service");
     let client: Client = client_of(endpoint, 1);
     line_with(&mut lines, "CreateRule").await;
     let line = line_with(&mut lines, "CreateRule").await;
@@ -45,6 +46,26 @@ async fn serves_prints_its_endpoint_and_every_write() {
     client.modify_rule().rule_arn(arn).actions(forward(&[(stable, 42)])).send().await.expect("a shift");
     let line = line_with(&mut lines, "ModifyRule").await;
     assert!(line.contains("shop-stable 100→42"), "{line}");
+    child.kill().await.expect("it was running");
+}
+
+#[tokio::test]
+async fn is_set_up_by_arguments() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.args(["serve", "--seed-example", "--buckets", "--page-size", "1", "--region", "eu-west-1"]);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the lab starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let line = line_with(&mut lines, "export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=").await;
+    let endpoint = line.split(['=', ' ']).find(|word| word.starts_with("http")).expect("a URL").to_owned();
+    line_with(&mut lines, "CreateRule").await;
+    line_with(&mut lines, "CreateRule").await;
+    let client: Client = client_of(&endpoint, 1);
+    let groups = client.describe_target_groups().send().await.expect("the example is there");
+    assert!(groups.next_marker().is_some() && groups.target_groups().len() == 1);
+    let arn = groups.target_groups()[0].target_group_arn().expect("an ARN");
+    assert!(arn.starts_with("arn:aws:elasticloadbalancing:eu-west-1:"), "{arn}");
+    let buckets = raw_to(&endpoint, &http("GET", "/lab/buckets", "", "")).await;
+    assert!(buckets.contains(r#""modify":{"burst":20,"per_second":3,"#), "{buckets}");
     child.kill().await.expect("it was running");
 }
 

@@ -3,29 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
-use lab::{Effect, Fault, InvalidFault, Lab, LabConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use lab::{BucketSize, BucketSizes, Effect, Fault, InvalidFault, LabConfig};
 use tokio::time::{Instant, timeout};
 
-use crate::{PATIENCE, client, code, forward, rule, start, weights};
-
-/// Sends raw bytes and reads until the lab closes the connection.
-async fn raw(lab: &Lab, request: &str) -> String {
-    let address = lab.endpoint().strip_prefix("http://").expect("plain HTTP");
-    let mut stream = TcpStream::connect(address).await.expect("the lab listens");
-    stream.write_all(request.as_bytes()).await.expect("the request is sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("the answer is text");
-    answer
-}
-
-fn http(method: &str, path: &str, headers: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
+use crate::{PATIENCE, client, code, forward, http, raw, rule, start, weights};
 
 #[tokio::test]
 async fn a_throttled_call_succeeds_when_it_is_tried_again() {
@@ -75,6 +56,69 @@ async fn a_cut_connection_hides_a_write_that_took_effect() {
     let request = http("POST", "/", "authorization: x\r\n", "Action=DescribeTargetGroups");
     assert_eq!(raw(&lab, &request).await, "", "not even the head of an answer");
     assert!(raw(&lab, &request).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_connection_cut_early_hides_that_nothing_happened() {
+    let (lab, once) = start(LabConfig::default()).await;
+    let shop = lab::scenario::two_listeners(&lab).expect("an empty lab");
+    lab.faults().add(Fault::new("ModifyRule", Effect::CutBeforeEffect).times(1)).expect("a sound fault");
+    let shift = |client: &aws_sdk_elasticloadbalancingv2::Client| {
+        client.modify_rule().rule_arn(&shop.http_rule).actions(forward(&[(&shop.stable, 9), (&shop.canary, 1)])).send()
+    };
+    let error = shift(&once).await.expect_err("no answer");
+    assert!(matches!(error, SdkError::DispatchFailure(_) | SdkError::ResponseError(_)), "{error:?}");
+    assert_eq!(weights(&rule(&once, &shop.http_rule).await), [(&*shop.stable, 100), (&*shop.canary, 0)]);
+    lab.faults().add(Fault::new("ModifyRule", Effect::CutBeforeEffect).times(1)).expect("a sound fault");
+    shift(&client(&lab, 2)).await.expect("the second try");
+}
+
+#[tokio::test]
+async fn late_writes_are_shown_after_a_while() {
+    let (lab, client) = start(LabConfig::default()).await;
+    let shop = lab::scenario::two_listeners(&lab).expect("an empty lab");
+    lab.faults().add(Fault::new("ModifyRule", Effect::LateWrites { ms: 100 }).times(1)).expect("a sound fault");
+    let shift =
+        client.modify_rule().rule_arn(&shop.http_rule).actions(forward(&[(&shop.stable, 9), (&shop.canary, 1)]));
+    let sent = Instant::now();
+    let answer = shift.send().await.expect("a shift");
+    let new = [(&*shop.stable, 9), (&*shop.canary, 1)];
+    assert_eq!(weights(&answer.rules()[0]), new);
+    let see = async { while weights(&rule(&client, &shop.http_rule).await) != new {} };
+    timeout(PATIENCE, see).await.expect("it is shown");
+    assert!(sent.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn expired_credentials_are_told_by_code_and_status() {
+    let (lab, client) = start(LabConfig::default()).await;
+    lab.faults().add(Fault::expired_token("*").times(1)).expect("a sound fault");
+    let error = client.describe_load_balancers().send().await.expect_err("expired");
+    assert_eq!((error.code(), error.raw_response().unwrap().status().as_u16()), (Some("ExpiredToken"), 403));
+    client.describe_load_balancers().send().await.expect("fresh ones");
+}
+
+#[tokio::test]
+async fn buckets_throttle_over_http() {
+    let tiny = BucketSize { burst: 1, per_second: 0 };
+    let buckets = Some(BucketSizes { describe: tiny, ..BucketSizes::default() });
+    let (lab, client) = start(LabConfig { buckets, ..LabConfig::default() }).await;
+    client.describe_load_balancers().send().await.expect("the burst");
+    assert_eq!(code(client.describe_target_groups().send()).await, "Throttling");
+    assert!(
+        raw(&lab, &http("GET", "/lab/buckets", "", ""))
+            .await
+            .contains(r#""describe":{"burst":1,"per_second":0,"tokens":0}"#)
+    );
+
+    let json = "content-type: application/json\r\n";
+    let bigger = r#"{"describe": {"burst": 2, "per_second": 1}}"#;
+    assert!(raw(&lab, &http("POST", "/lab/buckets", json, bigger)).await.starts_with("HTTP/1.1 204 "));
+    let levels = lab.bucket_levels().expect("buckets are on");
+    assert_eq!((levels.describe.tokens, levels.modify.burst), (2, 20), "the others are AWS's");
+    assert!(raw(&lab, &http("DELETE", "/lab/buckets", "", "")).await.starts_with("HTTP/1.1 204 "));
+    assert!(raw(&lab, &http("GET", "/lab/buckets", "", "")).await.ends_with("null"));
+    client.describe_target_groups().send().await.expect("nobody is throttled");
 }
 
 #[tokio::test]
@@ -161,6 +205,13 @@ async fn faults_that_could_do_nothing_are_refused() {
     let refused = lab.faults().add(Fault::throttling("ModifyRules"));
     assert_eq!(refused, Err(InvalidFault::UnknownOperation("ModifyRules".to_owned())));
     assert_eq!(lab.faults().add(Fault::throttling("*").times(0)), Err(InvalidFault::NoCalls));
+    let stale_write = lab.faults().add(Fault::new("ModifyRule", Effect::StaleReads));
+    assert_eq!(stale_write, Err(InvalidFault::WrongKind("ModifyRule".to_owned())));
+    let late_read = lab.faults().add(Fault::new("DescribeRules", Effect::LateWrites { ms: 1 }));
+    assert_eq!(late_read, Err(InvalidFault::WrongKind("DescribeRules".to_owned())));
+    assert_eq!(lab.faults().add(Fault::throttling("*").for_ms(0)), Err(InvalidFault::NoCalls));
+    lab.faults().add(Fault::throttling("AssumeRole").times(1)).expect("the token service has faults too");
+    lab.faults().clear();
     assert_eq!(lab.faults().list(), []);
 }
 

@@ -11,13 +11,19 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, HostHeaderConditionConfig, Rule, RuleCondition, TargetGroupTuple,
 };
 use lab::{Lab, LabConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 mod command;
 mod faults;
 mod journal;
 mod lifecycle;
+mod network;
 mod pages;
+mod priorities;
 mod refusals;
+mod targets;
+mod tokens;
 
 /// Long enough for any machine; only a hang takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,6 +86,28 @@ fn weights(rule: &Rule) -> Vec<(&str, i32)> {
         .flat_map(ForwardActionConfig::target_groups)
         .map(|tuple| (tuple.target_group_arn().unwrap_or_default(), tuple.weight().unwrap_or(-1)))
         .collect()
+}
+
+/// Sends raw bytes and reads until the lab closes the connection.
+async fn raw(lab: &Lab, request: &str) -> String {
+    raw_to(lab.endpoint(), request).await
+}
+
+async fn raw_to(endpoint: &str, request: &str) -> String {
+    let address = endpoint.strip_prefix("http://").expect("plain HTTP");
+    let mut stream = TcpStream::connect(address).await.expect("the lab listens");
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer is text");
+    answer
+}
+
+/// A request for [`raw`]; each of the headers ends with a line break.
+fn http(method: &str, path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 async fn rule(client: &Client, arn: &str) -> Rule {

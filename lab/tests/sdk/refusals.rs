@@ -174,7 +174,7 @@ async fn load_balancers_and_listeners() {
     let create = |name: &str| client.create_load_balancer().name(name).subnets("subnet-a").subnets("subnet-b");
     assert_eq!(code(create("-shop").send()).await, "ValidationError");
     assert_eq!(code(create("internal-shop").send()).await, "ValidationError");
-    assert_eq!(code(create("n").r#type(LoadBalancerTypeEnum::Network).send()).await, "ValidationError");
+    assert_eq!(code(create("n").r#type(LoadBalancerTypeEnum::Gateway).send()).await, "ValidationError");
     let one_zone = client.create_load_balancer().name("n").subnets("subnet-a");
     assert_eq!(code(one_zone.send()).await, "ValidationError");
 
@@ -196,5 +196,5 @@ async fn load_balancers_and_listeners() {
 #[tokio::test]
 async fn operations_that_are_not_there() {
     let (_lab, client) = start(LabConfig::default()).await;
-    assert_eq!(code(client.describe_account_limits().send()).await, "InvalidAction");
+    assert_eq!(code(client.describe_ssl_policies().send()).await, "InvalidAction");
 }

@@ -13,6 +13,13 @@ pub(crate) enum Kind {
     Rule,
 }
 
+/// The types of load balancer that the lab keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Application,
+    Network,
+}
+
 /// Account and region: the part that all names of one lab begin with.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
@@ -72,8 +79,12 @@ impl Kind {
 }
 
 impl Home {
-    pub(crate) fn load_balancer(&self, name: &str, id: &str) -> String {
-        self.arn(&format!("loadbalancer/app/{name}/{id}"))
+    pub(crate) fn load_balancer(&self, family: Family, name: &str, id: &str) -> String {
+        let family = match family {
+            Family::Application => "app",
+            Family::Network => "net",
+        };
+        self.arn(&format!("loadbalancer/{family}/{name}/{id}"))
     }
 
     pub(crate) fn target_group(&self, name: &str, id: &str) -> String {
@@ -140,7 +151,7 @@ mod tests {
     fn every_kind_of_name_is_recognised() {
         let home = Home { region: "us-east-1".to_owned(), account: "000000000000".to_owned() };
         let mut ids = Ids::new(1);
-        let load_balancer = home.load_balancer("shop", &ids.next());
+        let load_balancer = home.load_balancer(Family::Application, "shop", &ids.next());
         let listener = below(&load_balancer, Kind::Listener, &ids.next());
         let rule = below(&listener, Kind::Rule, &ids.next());
         let target_group = home.target_group("shop-stable", &ids.next());

@@ -241,6 +241,14 @@ impl Action {
     pub(crate) fn target_groups(&self) -> &[TargetGroupTuple] {
         self.forward_config.as_ref().map_or(&[], |config| &config.target_groups)
     }
+
+    /// It forwards to the target group and to others, and a client may get another group each time.
+    pub(crate) fn splits_without_stickiness(&self, target_group_arn: &str) -> bool {
+        let stickiness = self.forward_config.as_ref().and_then(|config| config.target_group_stickiness_config.as_ref());
+        let is_sticky = stickiness.is_some_and(|stickiness| stickiness.enabled == Some(true));
+        let groups = self.target_groups();
+        groups.len() > 1 && !is_sticky && groups.iter().any(|tuple| tuple.target_group_arn == target_group_arn)
+    }
 }
 
 impl ActionType {

@@ -2,10 +2,13 @@
 //!
 //! The default actions of a listener are the actions of its default rule. They are kept there and nowhere else.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
-use crate::control_plane::model::arn::{self, Kind};
+use crate::control_plane::model::arn::{self, Family, Kind};
+use crate::control_plane::model::attributes::Attributes;
 use crate::control_plane::model::shapes::{Action, Tag};
 use crate::control_plane::model::{
     Account, Certificate, Listener, ListenerProtocol, MutualAuthentication, Priority, Rule, Tags,
@@ -16,6 +19,8 @@ use crate::control_plane::validate::{self, within};
 
 /// What AWS's API uses when none is named.
 const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
+/// User guide for Network Load Balancers, "ALPN policies".
+const ALPN_POLICIES: [&str; 5] = ["HTTP1Only", "HTTP2Only", "HTTP2Optional", "HTTP2Preferred", "None"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -31,67 +36,77 @@ pub(crate) struct CreateListener {
     #[serde(default)]
     pub(crate) tags: Vec<Tag>,
     pub(crate) mutual_authentication: Option<MutualAuthentication>,
+    #[serde(default)]
+    pub(crate) alpn_policy: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeListeners {
-    load_balancer_arn: Option<String>,
+    pub(crate) load_balancer_arn: Option<String>,
     #[serde(default)]
-    listener_arns: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) listener_arns: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct ModifyListener {
-    listener_arn: String,
-    port: Option<u16>,
-    protocol: Option<ListenerProtocol>,
-    ssl_policy: Option<String>,
+    pub(crate) listener_arn: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) protocol: Option<ListenerProtocol>,
+    pub(crate) ssl_policy: Option<String>,
     #[serde(default)]
-    certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
     #[serde(default)]
-    default_actions: Vec<Action>,
-    mutual_authentication: Option<MutualAuthentication>,
+    pub(crate) default_actions: Vec<Action>,
+    pub(crate) mutual_authentication: Option<MutualAuthentication>,
+    #[serde(default)]
+    pub(crate) alpn_policy: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteListener {
-    listener_arn: String,
+    pub(crate) listener_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Listeners {
     pub(crate) listeners: Vec<Listener>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
-/// The settings that only an HTTPS listener has.
+/// The settings that only a listener with TLS has.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tls {
     certificates: Option<Vec<Certificate>>,
     ssl_policy: Option<String>,
     mutual_authentication: Option<MutualAuthentication>,
+    alpn_policy: Option<Vec<String>>,
 }
 
 impl Write for CreateListener {
     type Output = Listeners;
 
     fn write(self, account: &mut Account) -> Result<Written<Listeners>, ApiError> {
-        let load_balancer_arn = account.load_balancer(&self.load_balancer_arn)?.arn.clone();
+        let load_balancer = account.load_balancer(&self.load_balancer_arn)?;
+        let load_balancer_arn = load_balancer.arn.clone();
         let protocol = self.protocol.ok_or_else(|| ApiError::validation("A protocol must be specified"))?;
+        fits(protocol, load_balancer.family())?;
         let port = self.port.ok_or_else(|| ApiError::validation("A port must be specified"))?;
         within("Port", port, 1, u16::MAX)?;
-        let certificates = (!self.certificates.is_empty()).then_some(self.certificates);
-        let given =
-            Tls { certificates, ssl_policy: self.ssl_policy, mutual_authentication: self.mutual_authentication };
+        let given = Tls {
+            certificates: Some(self.certificates).filter(|certificates| !certificates.is_empty()),
+            ssl_policy: self.ssl_policy,
+            mutual_authentication: self.mutual_authentication,
+            alpn_policy: Some(self.alpn_policy).filter(|policy| !policy.is_empty()),
+        };
         let tls = given.checked(protocol)?;
         let actions = validate::actions(self.default_actions, protocol, &[])?;
-        validate::target_groups(account, &load_balancer_arn, &actions)?;
+        validate::target_groups(account, &load_balancer_arn, protocol, &actions)?;
         let wanted = Listener {
             arn: String::new(),
             load_balancer_arn,
@@ -100,7 +115,9 @@ impl Write for CreateListener {
             certificates: tls.certificates,
             ssl_policy: tls.ssl_policy,
             mutual_authentication: tls.mutual_authentication,
+            alpn_policy: tls.alpn_policy,
             default_actions: actions,
+            attributes: Attributes::new(),
             tags: validate::tags(&Tags::new(), &self.tags)?,
         };
         if let Some(existing) = on_port(account, &wanted.load_balancer_arn, port) {
@@ -134,7 +151,7 @@ impl Write for CreateListener {
 impl Read for DescribeListeners {
     type Output = Listeners;
 
-    fn read(self, account: &Account) -> Result<Listeners, ApiError> {
+    fn read(self, account: &Account, _now: SystemTime) -> Result<Listeners, ApiError> {
         let found: Vec<&Listener> = match (&self.load_balancer_arn, self.listener_arns.as_slice()) {
             (Some(load_balancer), []) => {
                 let arn = &account.load_balancer(load_balancer)?.arn;
@@ -163,9 +180,10 @@ impl Write for ModifyListener {
             return Err(duplicate(port));
         }
         let protocol = self.protocol.unwrap_or(listener.protocol);
+        fits(protocol, listener.protocol.family())?;
         let tls = self.tls(&listener, protocol).checked(protocol)?;
         if protocol != listener.protocol {
-            suit(account, &listener.arn, protocol, !self.default_actions.is_empty())?;
+            suit(account, &listener, protocol, !self.default_actions.is_empty())?;
         }
         let mut touched = vec![listener.arn.clone()];
         if !self.default_actions.is_empty() {
@@ -173,7 +191,7 @@ impl Write for ModifyListener {
             let actions = validate::actions(self.default_actions, protocol, &default_rule.actions)?;
             default_rule.actions.clone_from(&actions);
             touched.push(default_rule.arn.clone());
-            validate::target_groups(account, &listener.load_balancer_arn, &actions)?;
+            validate::target_groups(account, &listener.load_balancer_arn, protocol, &actions)?;
         }
         let changed = Listener {
             port,
@@ -181,6 +199,7 @@ impl Write for ModifyListener {
             certificates: tls.certificates,
             ssl_policy: tls.ssl_policy,
             mutual_authentication: tls.mutual_authentication,
+            alpn_policy: tls.alpn_policy,
             ..listener
         };
         *account.listener_mut(&changed.arn)? = changed.clone();
@@ -189,9 +208,10 @@ impl Write for ModifyListener {
 }
 
 impl ModifyListener {
-    /// A change from HTTPS to HTTP removes the settings of TLS; otherwise what is not specified stays.
+    /// A change to a protocol without TLS removes the settings of TLS; otherwise what is not specified stays.
     fn tls(&self, listener: &Listener, protocol: ListenerProtocol) -> Tls {
-        let keeps = protocol == ListenerProtocol::Https;
+        let keeps = protocol.ends_tls();
+        let policy = Some(self.alpn_policy.clone()).filter(|policy| !policy.is_empty());
         let given = Some(self.certificates.clone()).filter(|certificates| !certificates.is_empty());
         Tls {
             certificates: given.or_else(|| listener.certificates.clone().filter(|_| keeps)),
@@ -200,6 +220,7 @@ impl ModifyListener {
                 .mutual_authentication
                 .clone()
                 .or_else(|| listener.mutual_authentication.clone().filter(|_| keeps)),
+            alpn_policy: policy.or_else(|| listener.alpn_policy.clone().filter(|_| keeps)),
         }
     }
 }
@@ -216,28 +237,49 @@ impl Write for DeleteListener {
 }
 
 impl Tls {
-    /// HTTPS needs exactly one certificate; HTTP may have none of this.
+    /// HTTPS and TLS need exactly one certificate; other protocols may have none of this.
     fn checked(self, protocol: ListenerProtocol) -> Result<Self, ApiError> {
-        if protocol == ListenerProtocol::Http {
+        if !protocol.ends_tls() {
             return if self == Self::default() {
                 Ok(self)
             } else {
-                Err(ApiError::validation("A certificate, SSL policy or mutual authentication needs an HTTPS listener"))
+                Err(ApiError::validation(format!(
+                    "A certificate, SSL policy, ALPN policy or mutual authentication is not supported on {} listeners",
+                    protocol.name()
+                )))
             };
         }
         match self.certificates.as_deref().unwrap_or_default() {
             [_] => {}
-            [] => return Err(ApiError::validation("A certificate must be specified for HTTPS listeners")),
+            [] => {
+                let name = protocol.name();
+                return Err(ApiError::validation(format!("A certificate must be specified for {name} listeners")));
+            }
             _ => return Err(ApiError::new("TooManyCertificates", "Exactly one default certificate can be specified")),
         }
-        let mutual = self.mutual_authentication.unwrap_or_else(|| MutualAuthentication { mode: "off".to_owned() });
-        if !matches!(mutual.mode.as_str(), "off" | "passthrough") {
-            return Err(ApiError::not_modelled(format_args!("mutual authentication mode '{}'", mutual.mode)));
+        let mutual = match (protocol, self.mutual_authentication) {
+            (ListenerProtocol::Https, None) => Some(MutualAuthentication { mode: "off".to_owned() }),
+            (_, mutual) => mutual,
+        };
+        if let Some(MutualAuthentication { mode }) = &mutual
+            && !matches!(mode.as_str(), "off" | "passthrough")
+        {
+            return Err(ApiError::not_modelled(format_args!("mutual authentication mode '{mode}'")));
+        }
+        match (protocol, self.alpn_policy.as_deref()) {
+            (_, None) => {}
+            (ListenerProtocol::Tls, Some([policy])) if ALPN_POLICIES.contains(&policy.as_str()) => {}
+            (ListenerProtocol::Tls, Some(policies)) => {
+                let policies = policies.join(", ");
+                return Err(ApiError::new("ALPNPolicyNotFound", format!("ALPN policy '{policies}' does not exist")));
+            }
+            (_, Some(_)) => return Err(ApiError::validation("An ALPN policy is supported on TLS listeners only")),
         }
         Ok(Self {
             certificates: self.certificates,
             ssl_policy: Some(self.ssl_policy.unwrap_or_else(|| DEFAULT_SSL_POLICY.to_owned())),
-            mutual_authentication: Some(mutual),
+            mutual_authentication: mutual,
+            alpn_policy: self.alpn_policy,
         })
     }
 }
@@ -261,10 +303,31 @@ fn on_port<'a>(account: &'a Account, load_balancer_arn: &str, port: u16) -> Opti
     account.listeners.iter().find(|listener| listener.load_balancer_arn == load_balancer_arn && listener.port == port)
 }
 
+/// AWS's sentence in hashicorp/terraform-provider-aws#6173 and pulumi/pulumi-aws#1193.
+fn fits(protocol: ListenerProtocol, family: Family) -> Result<(), ApiError> {
+    if protocol.family() == family {
+        return Ok(());
+    }
+    let possible = match family {
+        Family::Application => "HTTPS, HTTP",
+        Family::Network => "TLS, TCP, TCP_UDP, UDP",
+    };
+    Err(ApiError::validation(format!("Listener protocol '{}' must be one of '{possible}'", protocol.name())))
+}
+
 /// The rules that stay must be possible on a listener of the new protocol.
-fn suit(account: &Account, arn: &str, protocol: ListenerProtocol, replaces_default: bool) -> Result<(), ApiError> {
-    let stay = account.rules_of(arn).into_iter().filter(|rule| !(rule.is_default && replaces_default));
-    stay.flat_map(|rule| &rule.actions).try_for_each(|action| validate::suits(action.r#type, protocol))
+fn suit(
+    account: &Account,
+    listener: &Listener,
+    protocol: ListenerProtocol,
+    replaces_default: bool,
+) -> Result<(), ApiError> {
+    let rules = account.rules_of(&listener.arn);
+    for rule in rules.into_iter().filter(|rule| !(rule.is_default && replaces_default)) {
+        rule.actions.iter().try_for_each(|action| validate::suits(action.r#type, protocol))?;
+        validate::target_groups(account, &listener.load_balancer_arn, protocol, &rule.actions)?;
+    }
+    Ok(())
 }
 
 fn duplicate(port: u16) -> ApiError {
@@ -276,6 +339,7 @@ fn same_settings(existing: &Listener, wanted: &Listener) -> bool {
         && existing.certificates == wanted.certificates
         && existing.ssl_policy == wanted.ssl_policy
         && existing.mutual_authentication == wanted.mutual_authentication
+        && existing.alpn_policy == wanted.alpn_policy
         && existing.default_actions == wanted.default_actions
         && existing.tags == wanted.tags
 }

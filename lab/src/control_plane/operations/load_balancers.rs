@@ -1,11 +1,14 @@
 //! CreateLoadBalancer, DescribeLoadBalancers, DeleteLoadBalancer.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
-use crate::control_plane::model::arn::Kind;
+use crate::control_plane::model::arn::{Family, Kind};
+use crate::control_plane::model::attributes::{Attributed, Attributes};
 use crate::control_plane::model::shapes::Tag;
-use crate::control_plane::model::{Account, AvailabilityZone, LoadBalancer, LoadBalancerState, Tags, well_formed};
+use crate::control_plane::model::{Account, LoadBalancer, LoadBalancerState, Tags, well_formed};
 use crate::control_plane::operations::pages::page;
 use crate::control_plane::operations::{Nothing, Read, Write, Written};
 use crate::control_plane::validate;
@@ -13,7 +16,8 @@ use crate::control_plane::validate;
 /// The VPC that all load balancers of the lab are in. AWS takes it from the subnets, which the lab does not keep.
 pub(crate) const VPC: &str = "vpc-0a1b2c3d4e5f60718";
 /// Of the region us-east-1; the lab has no DNS.
-const HOSTED_ZONE: &str = "Z35SXDOTRQ7X7K";
+const APPLICATION_HOSTED_ZONE: &str = "Z35SXDOTRQ7X7K";
+const NETWORK_HOSTED_ZONE: &str = "Z26RNL4JYFTOTI";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -35,7 +39,7 @@ pub(crate) struct CreateLoadBalancer {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct SubnetMapping {
-    subnet_id: String,
+    pub(super) subnet_id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,30 +74,31 @@ impl Write for CreateLoadBalancer {
         if self.name.starts_with("internal-") {
             return Err(ApiError::validation("A load balancer name cannot begin with 'internal-'"));
         }
-        match self.r#type.as_deref().unwrap_or("application") {
-            "application" => {}
-            other => {
-                return Err(ApiError::not_modelled(format_args!(
-                    "load balancers of type '{other}', only 'application'"
-                )));
-            }
+        let (family, hosted_zone) = match self.r#type.as_deref().unwrap_or("application") {
+            "application" => (Family::Application, APPLICATION_HOSTED_ZONE),
+            "network" => (Family::Network, NETWORK_HOSTED_ZONE),
+            other => return Err(ApiError::not_modelled(format_args!("load balancers of type '{other}'"))),
+        };
+        let scheme = validate::one_of("Scheme", self.scheme, &["internet-facing", "internal"])?;
+        let mut attributes = Attributes::new();
+        if scheme == "internal" {
+            attributes.insert("ipv6.deny_all_igw_traffic".to_owned(), "true".to_owned());
         }
-        let scheme = one_of("Scheme", self.scheme, &["internet-facing", "internal"])?;
-        let ip_address_type =
-            one_of("IpAddressType", self.ip_address_type, &["ipv4", "dualstack", "dualstack-without-public-ipv4"])?;
+        let mapped = self.subnet_mappings.into_iter().map(|mapping| mapping.subnet_id).collect();
         let wanted = LoadBalancer {
             arn: String::new(),
             dns_name: String::new(),
-            canonical_hosted_zone_id: HOSTED_ZONE.to_owned(),
+            canonical_hosted_zone_id: hosted_zone.to_owned(),
             created_time: account.now,
             name: self.name,
             scheme,
             vpc_id: VPC.to_owned(),
             state: LoadBalancerState { code: "provisioning" },
-            r#type: "application".to_owned(),
-            availability_zones: zones(&account.home.region, self.subnets, self.subnet_mappings)?,
+            r#type: self.r#type.unwrap_or_else(|| "application".to_owned()),
+            availability_zones: validate::zones(&account.home.region, family, self.subnets, mapped)?,
             security_groups: self.security_groups,
-            ip_address_type,
+            ip_address_type: validate::ip_address_type(family, self.ip_address_type)?,
+            attributes,
             tags: validate::tags(&Tags::new(), &self.tags)?,
         };
         if let Some(existing) = account.load_balancers.iter().find(|existing| existing.name == wanted.name) {
@@ -107,10 +112,16 @@ impl Write for CreateLoadBalancer {
             };
         }
         let id = account.ids.next();
-        let prefix = if wanted.scheme == "internal" { "internal-" } else { "" };
+        let (name, region) = (&wanted.name, &account.home.region);
         let created = LoadBalancer {
-            arn: account.home.load_balancer(&wanted.name, &id),
-            dns_name: format!("{prefix}{}-{id}.{}.elb.amazonaws.com", wanted.name, account.home.region),
+            arn: account.home.load_balancer(family, name, &id),
+            dns_name: match family {
+                Family::Application if wanted.scheme == "internal" => {
+                    format!("internal-{name}-{id}.{region}.elb.amazonaws.com")
+                }
+                Family::Application => format!("{name}-{id}.{region}.elb.amazonaws.com"),
+                Family::Network => format!("{name}-{id}.elb.{region}.amazonaws.com"),
+            },
             ..wanted
         };
         account.load_balancers.push(LoadBalancer { state: LoadBalancerState { code: "active" }, ..created.clone() });
@@ -122,7 +133,7 @@ impl Write for CreateLoadBalancer {
 impl Read for DescribeLoadBalancers {
     type Output = LoadBalancers;
 
-    fn read(self, account: &Account) -> Result<LoadBalancers, ApiError> {
+    fn read(self, account: &Account, _now: SystemTime) -> Result<LoadBalancers, ApiError> {
         let found = match (self.load_balancer_arns.as_slice(), self.names.as_slice()) {
             ([], []) => account.load_balancers.clone(),
             (arns, []) => arns.iter().map(|arn| account.load_balancer(arn).cloned()).collect::<Result<_, _>>()?,
@@ -141,6 +152,17 @@ impl Write for DeleteLoadBalancer {
     /// Listeners and rules go with it. "If the load balancer does not exist or has already been deleted, the call succeeds."
     fn write(self, account: &mut Account) -> Result<Written<Nothing>, ApiError> {
         well_formed(&self.load_balancer_arn, Kind::LoadBalancer)?;
+        if let Ok(load_balancer) = account.load_balancer(&self.load_balancer_arn)
+            && load_balancer.attribute("deletion_protection.enabled") == "true"
+        {
+            return Err(ApiError::new(
+                "OperationNotPermitted",
+                format!(
+                    "Load balancer '{}' cannot be deleted because deletion protection is enabled",
+                    load_balancer.arn
+                ),
+            ));
+        }
         let mut touched = Vec::new();
         let listeners: Vec<String> = account
             .listeners
@@ -169,39 +191,9 @@ fn by_name<'a>(account: &'a Account, name: &str) -> Result<&'a LoadBalancer, Api
         .ok_or_else(|| ApiError::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")))
 }
 
-/// The first value is AWS's default.
-fn one_of(what: &str, given: Option<String>, values: &[&str]) -> Result<String, ApiError> {
-    match given {
-        None => Ok(values.first().copied().unwrap_or_default().to_owned()),
-        Some(given) if values.contains(&given.as_str()) => Ok(given),
-        Some(given) => Err(ApiError::validation(format!("{what} '{given}' is not one of {}", values.join(", ")))),
-    }
-}
-
-/// Each subnet is taken to be in an Availability Zone of its own: a, b, c and so on. An Application Load Balancer needs two.
-fn zones(region: &str, subnets: Vec<String>, mappings: Vec<SubnetMapping>) -> Result<Vec<AvailabilityZone>, ApiError> {
-    if subnets.is_empty() == mappings.is_empty() {
-        return Err(ApiError::validation("Either subnets or subnet mappings must be specified, not both"));
-    }
-    let ids: Vec<String> = subnets.into_iter().chain(mappings.into_iter().map(|mapping| mapping.subnet_id)).collect();
-    if let Some(bad) = ids.iter().find(|id| !id.starts_with("subnet-")) {
-        return Err(ApiError::validation(format!("The subnet ID '{bad}' is not valid")));
-    }
-    if ids.len() < 2 {
-        return Err(ApiError::validation("At least two subnets in two different Availability Zones must be specified"));
-    }
-    if ids.len() > 6 {
-        return Err(ApiError::not_modelled("regions with more than six Availability Zones"));
-    }
-    Ok(ids
-        .into_iter()
-        .zip('a'..='f')
-        .map(|(subnet_id, letter)| AvailabilityZone { zone_name: format!("{region}{letter}"), subnet_id })
-        .collect())
-}
-
 fn same_settings(existing: &LoadBalancer, wanted: &LoadBalancer) -> bool {
-    existing.scheme == wanted.scheme
+    existing.r#type == wanted.r#type
+        && existing.scheme == wanted.scheme
         && existing.availability_zones == wanted.availability_zones
         && existing.security_groups == wanted.security_groups
         && existing.ip_address_type == wanted.ip_address_type

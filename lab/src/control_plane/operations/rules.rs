@@ -1,9 +1,12 @@
-//! CreateRule, DescribeRules, ModifyRule, DeleteRule.
+//! CreateRule, DescribeRules, ModifyRule, SetRulePriorities, DeleteRule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
-use crate::control_plane::model::arn::{self, Kind};
+use crate::control_plane::model::arn::{self, Family, Kind};
 use crate::control_plane::model::shapes::{Action, Condition, Tag, Transform};
 use crate::control_plane::model::{Account, Priority, Rule, Tags};
 use crate::control_plane::operations::pages::page;
@@ -25,40 +28,53 @@ pub(crate) struct CreateRule {
     pub(crate) tags: Vec<Tag>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeRules {
-    listener_arn: Option<String>,
+    pub(crate) listener_arn: Option<String>,
     #[serde(default)]
-    rule_arns: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) rule_arns: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct ModifyRule {
+    pub(crate) rule_arn: String,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+    #[serde(default)]
+    pub(crate) actions: Vec<Action>,
+    #[serde(default)]
+    pub(crate) transforms: Vec<Transform>,
+    pub(crate) reset_transforms: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(crate) struct ModifyRule {
-    rule_arn: String,
-    #[serde(default)]
-    conditions: Vec<Condition>,
-    #[serde(default)]
-    actions: Vec<Action>,
-    #[serde(default)]
-    transforms: Vec<Transform>,
-    reset_transforms: Option<bool>,
+pub(crate) struct SetRulePriorities {
+    pub(crate) rule_priorities: Vec<RulePriority>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct RulePriority {
+    pub(crate) rule_arn: String,
+    pub(crate) priority: u16,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteRule {
-    rule_arn: String,
+    pub(crate) rule_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 impl Write for CreateRule {
@@ -68,13 +84,16 @@ impl Write for CreateRule {
         let listener = account.listener(&self.listener_arn)?;
         let load_balancer_arn = listener.load_balancer_arn.clone();
         validate::priority(self.priority)?;
+        if listener.protocol.family() == Family::Network {
+            return Err(ApiError::not_modelled("rules of Network Load Balancers, only their default actions"));
+        }
         let conditions = validate::conditions(self.conditions)?;
         let actions = validate::actions(self.actions, listener.protocol, &[])?;
         let transforms = validate::transforms(self.transforms)?;
-        validate::target_groups(account, &load_balancer_arn, &actions)?;
+        validate::target_groups(account, &load_balancer_arn, listener.protocol, &actions)?;
         let priority = Priority::At(self.priority);
         if account.rules_of(&self.listener_arn).iter().any(|rule| rule.priority == priority) {
-            return Err(ApiError::new("PriorityInUse", format!("Priority '{}' is currently in use", self.priority)));
+            return Err(priority_in_use(self.priority));
         }
         let of_load_balancer = account
             .rules
@@ -106,7 +125,7 @@ impl Read for DescribeRules {
     type Output = Rules;
 
     /// By listener: in the order of evaluation. By ARN: in the order asked for; AWS promises none.
-    fn read(self, account: &Account) -> Result<Rules, ApiError> {
+    fn read(self, account: &Account, _now: SystemTime) -> Result<Rules, ApiError> {
         let found: Vec<&Rule> = match (&self.listener_arn, self.rule_arns.as_slice()) {
             (Some(listener), []) => account.rules_of(&account.listener(listener)?.arn),
             (None, arns) if !arns.is_empty() => arns.iter().map(|arn| account.rule(arn)).collect::<Result<_, _>>()?,
@@ -140,13 +159,51 @@ impl Write for ModifyRule {
         }
         if !self.actions.is_empty() {
             changed.actions = validate::actions(self.actions, listener.protocol, &rule.actions)?;
-            validate::target_groups(account, &listener.load_balancer_arn, &changed.actions)?;
+            validate::target_groups(account, &listener.load_balancer_arn, listener.protocol, &changed.actions)?;
         }
         if resets || !self.transforms.is_empty() {
             changed.transforms = validate::transforms(self.transforms)?;
         }
         *account.rule_mut(&rule.arn)? = changed.clone();
         Ok(Written::new(one(changed), [rule.arn]))
+    }
+}
+
+impl Write for SetRulePriorities {
+    type Output = Rules;
+
+    /// All at once: only the order that comes out must be free of conflicts, so two rules can change places.
+    fn write(self, account: &mut Account) -> Result<Written<Rules>, ApiError> {
+        if self.rule_priorities.is_empty() {
+            return Err(ApiError::validation("At least one rule priority must be specified"));
+        }
+        let mut set = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
+        for RulePriority { rule_arn, priority } in &self.rule_priorities {
+            let rule = account.rule_mut(rule_arn)?;
+            if rule.is_default {
+                return Err(not_permitted(rule, "given a priority"));
+            }
+            validate::priority(*priority)?;
+            if set.insert(rule_arn.clone(), *priority).is_some() {
+                return Err(ApiError::validation(format!("Rule '{rule_arn}' was provided multiple times")));
+            }
+            if !wanted.insert((rule.listener_arn.clone(), *priority)) {
+                return Err(ApiError::validation(format!("Priority '{priority}' was provided multiple times")));
+            }
+            rule.priority = Priority::At(*priority);
+        }
+        let mut taken = BTreeSet::new();
+        for rule in &account.rules {
+            if !taken.insert((&rule.listener_arn, rule.priority))
+                && let Priority::At(priority) = rule.priority
+            {
+                return Err(priority_in_use(priority));
+            }
+        }
+        let rules = self.rule_priorities.iter().map(|set| account.rule(&set.rule_arn).cloned());
+        let rules = rules.collect::<Result<_, _>>()?;
+        Ok(Written::new(Rules { rules, next_marker: None }, set.into_keys()))
     }
 }
 
@@ -165,6 +222,10 @@ impl Write for DeleteRule {
 
 fn one(rule: Rule) -> Rules {
     Rules { rules: vec![rule], next_marker: None }
+}
+
+fn priority_in_use(priority: u16) -> ApiError {
+    ApiError::new("PriorityInUse", format!("Priority '{priority}' is currently in use"))
 }
 
 fn not_permitted(rule: &Rule, what: &str) -> ApiError {

@@ -1,5 +1,7 @@
 //! AddTags, RemoveTags, DescribeTags.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
@@ -72,7 +74,7 @@ impl Write for RemoveTags {
 impl Read for DescribeTags {
     type Output = TagDescriptions;
 
-    fn read(self, account: &Account) -> Result<TagDescriptions, ApiError> {
+    fn read(self, account: &Account, _now: SystemTime) -> Result<TagDescriptions, ApiError> {
         resources(&self.resource_arns)?;
         let mut tag_descriptions = Vec::with_capacity(self.resource_arns.len());
         for resource_arn in self.resource_arns {

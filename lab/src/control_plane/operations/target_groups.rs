@@ -1,16 +1,17 @@
-//! CreateTargetGroup, DescribeTargetGroups, DeleteTargetGroup.
+//! CreateTargetGroup, DescribeTargetGroups, ModifyTargetGroup, DeleteTargetGroup.
 
-use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::error::ApiError;
 use crate::control_plane::model::arn::Kind;
+use crate::control_plane::model::attributes::Attributes;
 use crate::control_plane::model::shapes::Tag;
 use crate::control_plane::model::{Account, Matcher, Tags, TargetGroup, well_formed};
 use crate::control_plane::operations::pages::page;
 use crate::control_plane::operations::{Nothing, Read, Write, Written};
-use crate::control_plane::validate::{self, within};
+use crate::control_plane::validate::{self, HealthChecks, within};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -35,29 +36,44 @@ pub(crate) struct CreateTargetGroup {
     pub(crate) ip_address_type: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeTargetGroups {
-    load_balancer_arn: Option<String>,
+    pub(crate) load_balancer_arn: Option<String>,
     #[serde(default)]
-    target_group_arns: Vec<String>,
+    pub(crate) target_group_arns: Vec<String>,
     #[serde(default)]
-    names: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) names: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct ModifyTargetGroup {
+    target_group_arn: String,
+    health_check_protocol: Option<String>,
+    health_check_port: Option<String>,
+    health_check_path: Option<String>,
+    health_check_enabled: Option<bool>,
+    health_check_interval_seconds: Option<u16>,
+    health_check_timeout_seconds: Option<u16>,
+    healthy_threshold_count: Option<u16>,
+    unhealthy_threshold_count: Option<u16>,
+    matcher: Option<Matcher>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteTargetGroup {
-    target_group_arn: String,
+    pub(crate) target_group_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TargetGroups {
     pub(crate) target_groups: Vec<TargetGroup>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 impl Write for CreateTargetGroup {
@@ -66,7 +82,9 @@ impl Write for CreateTargetGroup {
     fn write(self, account: &mut Account) -> Result<Written<TargetGroups>, ApiError> {
         let wanted = self.checked()?;
         if let Some(existing) = account.target_groups.iter().find(|existing| existing.name == wanted.name) {
-            let same = TargetGroup { arn: existing.arn.clone(), ..wanted.clone() } == *existing;
+            // Attributes are set by calls of their own, so they are no settings of this one.
+            let (arn, attributes) = (existing.arn.clone(), existing.attributes.clone());
+            let same = TargetGroup { arn, attributes, ..wanted.clone() } == *existing;
             return if same {
                 Ok(Written::new(one(account.describe_target_group(existing)), [existing.arn.clone()]))
             } else {
@@ -89,10 +107,9 @@ impl CreateTargetGroup {
     fn checked(self) -> Result<TargetGroup, ApiError> {
         validate::name("target group", &self.name)?;
         let protocol = self.protocol.ok_or_else(|| ApiError::validation("A protocol must be specified"))?;
-        if !matches!(protocol.as_str(), "HTTP" | "HTTPS") {
-            return Err(ApiError::not_modelled(format_args!(
-                "target groups with protocol '{protocol}', only HTTP and HTTPS"
-            )));
+        let is_http = matches!(protocol.as_str(), "HTTP" | "HTTPS");
+        if !is_http && !matches!(protocol.as_str(), "TCP" | "TLS" | "UDP" | "TCP_UDP") {
+            return Err(ApiError::not_modelled(format_args!("target groups with protocol '{protocol}'")));
         }
         let target_type = self.target_type.unwrap_or_else(|| "instance".to_owned());
         if !matches!(target_type.as_str(), "instance" | "ip") {
@@ -102,63 +119,83 @@ impl CreateTargetGroup {
         }
         let port = self.port.ok_or_else(|| ApiError::validation("A port must be specified"))?;
         within("Port", port, 1, u16::MAX)?;
-        let vpc_id = self.vpc_id.ok_or_else(|| ApiError::validation("A VPC ID must be specified"))?;
-        let protocol_version = self.protocol_version.unwrap_or_else(|| "HTTP1".to_owned());
-        let is_grpc = protocol_version == "GRPC";
-        if !matches!(protocol_version.as_str(), "HTTP1" | "HTTP2" | "GRPC") {
-            return Err(ApiError::validation(format!("Protocol version '{protocol_version}' is not supported")));
-        }
-        let interval = self.health_check_interval_seconds.unwrap_or(30);
-        within("HealthCheckIntervalSeconds", interval, 5, 300)?;
-        let timeout = self.health_check_timeout_seconds.unwrap_or(if protocol == "HTTPS" { 10 } else { 6 });
-        within("HealthCheckTimeoutSeconds", timeout, 2, 120)?;
-        let healthy = self.healthy_threshold_count.unwrap_or(5);
-        within("HealthyThresholdCount", healthy, 2, 10)?;
-        let unhealthy = self.unhealthy_threshold_count.unwrap_or(2);
-        within("UnhealthyThresholdCount", unhealthy, 2, 10)?;
-        if self.health_check_enabled == Some(false) {
-            return Err(ApiError::validation(format!(
-                "Health checks cannot be disabled for target type '{target_type}'"
-            )));
-        }
-        let grpc_path = "/AWS.ALB/healthcheck";
-        Ok(TargetGroup {
+        let protocol_version = match self.protocol_version {
+            None if is_http => "HTTP1".to_owned(),
+            None => String::new(),
+            Some(version) if is_http && matches!(version.as_str(), "HTTP1" | "HTTP2" | "GRPC") => version,
+            Some(version) => {
+                return Err(ApiError::validation(format!(
+                    "Protocol version '{version}' is not supported with the protocol '{protocol}'"
+                )));
+            }
+        };
+        let mut group = TargetGroup {
             arn: String::new(),
             name: self.name,
-            protocol,
             protocol_version,
             port,
-            vpc_id,
-            target_type,
-            ip_address_type: self.ip_address_type.unwrap_or_else(|| "ipv4".to_owned()),
+            vpc_id: self.vpc_id.ok_or_else(|| ApiError::validation("A VPC ID must be specified"))?,
+            ip_address_type: validate::one_of("IpAddressType", self.ip_address_type, &["ipv4", "ipv6"])?,
             health_check_enabled: true,
-            health_check_protocol: self.health_check_protocol.unwrap_or_else(|| "HTTP".to_owned()),
-            health_check_port: self.health_check_port.unwrap_or_else(|| "traffic-port".to_owned()),
-            health_check_path: self
-                .health_check_path
-                .unwrap_or_else(|| if is_grpc { grpc_path } else { "/" }.to_owned()),
-            health_check_interval_seconds: interval,
-            health_check_timeout_seconds: timeout,
-            healthy_threshold_count: healthy,
-            unhealthy_threshold_count: unhealthy,
-            matcher: self.matcher.unwrap_or_else(|| {
-                if is_grpc {
-                    Matcher { http_code: None, grpc_code: Some("12".to_owned()) }
-                } else {
-                    Matcher { http_code: Some("200".to_owned()), grpc_code: None }
-                }
-            }),
+            health_check_protocol: String::new(),
+            health_check_port: String::new(),
+            health_check_path: String::new(),
+            health_check_interval_seconds: 0,
+            health_check_timeout_seconds: 0,
+            healthy_threshold_count: 0,
+            unhealthy_threshold_count: 0,
+            matcher: Matcher::default(),
             load_balancer_arns: Vec::new(),
-            attributes: BTreeMap::new(),
+            attributes: own_defaults(&protocol, &target_type),
+            protocol,
+            target_type,
             tags: validate::tags(&Tags::new(), &self.tags)?,
-        })
+        };
+        HealthChecks::defaults(&group).put_into(&mut group)?;
+        let given = HealthChecks {
+            enabled: self.health_check_enabled,
+            protocol: self.health_check_protocol,
+            port: self.health_check_port,
+            path: self.health_check_path,
+            interval_seconds: self.health_check_interval_seconds,
+            timeout_seconds: self.health_check_timeout_seconds,
+            healthy_threshold: self.healthy_threshold_count,
+            unhealthy_threshold: self.unhealthy_threshold_count,
+            matcher: self.matcher,
+        };
+        given.put_into(&mut group)?;
+        Ok(group)
+    }
+}
+
+impl Write for ModifyTargetGroup {
+    type Output = TargetGroups;
+
+    /// What is not specified stays.
+    fn write(self, account: &mut Account) -> Result<Written<TargetGroups>, ApiError> {
+        let group = account.target_group_mut(&self.target_group_arn)?;
+        let given = HealthChecks {
+            enabled: self.health_check_enabled,
+            protocol: self.health_check_protocol,
+            port: self.health_check_port,
+            path: self.health_check_path,
+            interval_seconds: self.health_check_interval_seconds,
+            timeout_seconds: self.health_check_timeout_seconds,
+            healthy_threshold: self.healthy_threshold_count,
+            unhealthy_threshold: self.unhealthy_threshold_count,
+            matcher: self.matcher,
+        };
+        given.put_into(group)?;
+        let changed = group.clone();
+        let touched = [changed.arn.clone()];
+        Ok(Written::new(one(account.describe_target_group(&changed)), touched))
     }
 }
 
 impl Read for DescribeTargetGroups {
     type Output = TargetGroups;
 
-    fn read(self, account: &Account) -> Result<TargetGroups, ApiError> {
+    fn read(self, account: &Account, _now: SystemTime) -> Result<TargetGroups, ApiError> {
         let found: Vec<&TargetGroup> = match (&self.load_balancer_arn, &*self.target_group_arns, &*self.names) {
             (None, [], []) => account.target_groups.iter().collect(),
             (Some(load_balancer), [], []) => {
@@ -197,8 +234,23 @@ impl Write for DeleteTargetGroup {
             ));
         }
         account.target_groups.retain(|group| group.arn != arn);
+        account.forget_gone_targets();
         Ok(Written::new(Nothing {}, [arn]))
     }
+}
+
+/// The attributes whose defaults depend on more than the kind of load balancer (API reference of TargetGroupAttribute).
+fn own_defaults(protocol: &str, target_type: &str) -> Attributes {
+    let mut attributes = Attributes::new();
+    let mut set = |key: &str, value: &str| attributes.insert(key.to_owned(), value.to_owned());
+    if target_type == "ip" && matches!(protocol, "TCP" | "TLS") {
+        set("preserve_client_ip.enabled", "false");
+    }
+    if matches!(protocol, "UDP" | "TCP_UDP") {
+        set("deregistration_delay.connection_termination.enabled", "true");
+        set("target_health_state.unhealthy.connection_termination.enabled", "false");
+    }
+    attributes
 }
 
 fn one(group: TargetGroup) -> TargetGroups {

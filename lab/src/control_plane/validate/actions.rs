@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::control_plane::error::ApiError;
+use crate::control_plane::model::arn::Family;
 use crate::control_plane::model::shapes::{
     Action, ActionType, CognitoConfig, FixedResponseConfig, ForwardConfig, JwtConfig, OidcConfig, OnUnauthenticated,
     RedirectConfig, StickinessConfig, TargetGroupTuple,
 };
-use crate::control_plane::model::{Account, ListenerProtocol};
+use crate::control_plane::model::{Account, ListenerProtocol, TargetGroup};
 use crate::control_plane::validate::within;
 
 #[cfg(test)]
@@ -44,10 +45,21 @@ pub(crate) fn actions(
     actions.into_iter().map(|action| one(action, protocol, existing)).collect()
 }
 
-/// Checks the target groups that actions name: they exist, and belong to no other load balancer.
-pub(crate) fn target_groups(account: &Account, load_balancer_arn: &str, actions: &[Action]) -> Result<(), ApiError> {
+/// Checks the target groups that actions name: they exist, a listener of the protocol reaches them, and they belong to no other
+/// load balancer.
+pub(crate) fn target_groups(
+    account: &Account,
+    load_balancer_arn: &str,
+    protocol: ListenerProtocol,
+    actions: &[Action],
+) -> Result<(), ApiError> {
     for tuple in actions.iter().flat_map(Action::target_groups) {
-        let arn = &account.target_group(&tuple.target_group_arn)?.arn;
+        let group = account.target_group(&tuple.target_group_arn)?;
+        reaches(protocol, group)?;
+        if group.is_sticky() && actions.iter().any(|action| action.splits_without_stickiness(&group.arn)) {
+            return Err(group_stickiness_needed(group));
+        }
+        let arn = &group.arn;
         if account.load_balancers_of(arn).iter().any(|other| other != load_balancer_arn) {
             return Err(ApiError::new(
                 "TargetGroupAssociationLimit",
@@ -73,12 +85,58 @@ pub(crate) fn target_groups(account: &Account, load_balancer_arn: &str, actions:
     Ok(())
 }
 
-/// Authentication and token validation need HTTPS.
+/// Authentication and token validation need HTTPS; a Network Load Balancer can only forward.
 pub(crate) fn suits(kind: ActionType, protocol: ListenerProtocol) -> Result<(), ApiError> {
-    if kind.is_final() || protocol == ListenerProtocol::Https {
-        return Ok(());
+    let (suits, where_it_does) = match kind {
+        ActionType::Forward => return Ok(()),
+        ActionType::Redirect | ActionType::FixedResponse => {
+            (protocol.family() == Family::Application, "HTTP and HTTPS")
+        }
+        ActionType::AuthenticateOidc | ActionType::AuthenticateCognito | ActionType::JwtValidation => {
+            (protocol == ListenerProtocol::Https, "HTTPS")
+        }
+    };
+    if suits {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_action(format!(
+            "Actions of type '{}' are supported only on {where_it_does} listeners",
+            kind.name()
+        )))
     }
-    Err(ApiError::invalid_action(format!("Actions of type '{}' are supported only on HTTPS listeners", kind.name())))
+}
+
+/// The refusal of target stickiness in a split without group stickiness, in AWS's words
+/// (kubernetes-sigs/aws-load-balancer-controller#2734).
+pub(crate) fn group_stickiness_needed(group: &TargetGroup) -> ApiError {
+    ApiError::new(
+        "InvalidConfigurationRequest",
+        format!(
+            "This target group appears behind a rule with group stickiness disabled ({}). You must enable group stickiness \
+             before enabling target stickiness",
+            group.arn
+        ),
+    )
+}
+
+fn reaches(protocol: ListenerProtocol, group: &TargetGroup) -> Result<(), ApiError> {
+    if !protocol.reaches(group) {
+        return Err(ApiError::new(
+            "IncompatibleProtocols",
+            format!("The listener and the following target groups have incompatible protocols: '{}'", group.arn),
+        ));
+    }
+    // "The only supported listener protocol is HTTPS" (user guide, protocol versions HTTP/2 and gRPC).
+    if protocol == ListenerProtocol::Http && matches!(group.protocol_version.as_str(), "HTTP2" | "GRPC") {
+        return Err(ApiError::new(
+            "InvalidConfigurationRequest",
+            format!(
+                "Listener protocol 'HTTP' is not supported with a target group with the protocol-version '{}'",
+                group.protocol_version
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Several actions need an order each; a single one gets 1.

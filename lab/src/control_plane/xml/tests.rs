@@ -65,12 +65,12 @@ fn shapes_that_the_protocol_does_not_have_are_errors() {
 
 #[test]
 fn the_fault_says_whose_mistake_it_was() {
-    let sender = error_response(&ApiError::validation("<no>"), "id-1");
+    let sender = error_response(Service::LoadBalancing, &ApiError::validation("<no>"), "id-1");
     assert_eq!(
         sender,
         "<ErrorResponse xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\"><Error><Type>Sender</Type>\
          <Code>ValidationError</Code><Message>&lt;no&gt;</Message></Error><RequestId>id-1</RequestId></ErrorResponse>"
     );
     let receiver = ApiError { status: 503, code: "ServiceUnavailable".into(), message: String::new() };
-    assert!(error_response(&receiver, "id-2").contains("<Type>Receiver</Type>"));
+    assert!(error_response(Service::LoadBalancing, &receiver, "id-2").contains("<Type>Receiver</Type>"));
 }
