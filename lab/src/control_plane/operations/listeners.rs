@@ -33,41 +33,41 @@ pub(crate) struct CreateListener {
     pub(crate) mutual_authentication: Option<MutualAuthentication>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeListeners {
-    load_balancer_arn: Option<String>,
+    pub(crate) load_balancer_arn: Option<String>,
     #[serde(default)]
-    listener_arns: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) listener_arns: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct ModifyListener {
-    listener_arn: String,
-    port: Option<u16>,
-    protocol: Option<ListenerProtocol>,
-    ssl_policy: Option<String>,
+    pub(crate) listener_arn: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) protocol: Option<ListenerProtocol>,
+    pub(crate) ssl_policy: Option<String>,
     #[serde(default)]
-    certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
     #[serde(default)]
-    default_actions: Vec<Action>,
-    mutual_authentication: Option<MutualAuthentication>,
+    pub(crate) default_actions: Vec<Action>,
+    pub(crate) mutual_authentication: Option<MutualAuthentication>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteListener {
-    listener_arn: String,
+    pub(crate) listener_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Listeners {
     pub(crate) listeners: Vec<Listener>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 /// The settings that only an HTTPS listener has.

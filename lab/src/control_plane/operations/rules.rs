@@ -25,40 +25,40 @@ pub(crate) struct CreateRule {
     pub(crate) tags: Vec<Tag>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeRules {
-    listener_arn: Option<String>,
+    pub(crate) listener_arn: Option<String>,
     #[serde(default)]
-    rule_arns: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) rule_arns: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct ModifyRule {
-    rule_arn: String,
+    pub(crate) rule_arn: String,
     #[serde(default)]
-    conditions: Vec<Condition>,
+    pub(crate) conditions: Vec<Condition>,
     #[serde(default)]
-    actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     #[serde(default)]
-    transforms: Vec<Transform>,
-    reset_transforms: Option<bool>,
+    pub(crate) transforms: Vec<Transform>,
+    pub(crate) reset_transforms: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteRule {
-    rule_arn: String,
+    pub(crate) rule_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 impl Write for CreateRule {

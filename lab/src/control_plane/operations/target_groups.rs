@@ -35,29 +35,29 @@ pub(crate) struct CreateTargetGroup {
     pub(crate) ip_address_type: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeTargetGroups {
-    load_balancer_arn: Option<String>,
+    pub(crate) load_balancer_arn: Option<String>,
     #[serde(default)]
-    target_group_arns: Vec<String>,
+    pub(crate) target_group_arns: Vec<String>,
     #[serde(default)]
-    names: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) names: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteTargetGroup {
-    target_group_arn: String,
+    pub(crate) target_group_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TargetGroups {
     pub(crate) target_groups: Vec<TargetGroup>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 impl Write for CreateTargetGroup {
