@@ -125,14 +125,13 @@ impl ControlPlane {
                 return;
             }
             state.change_all(|account| {
-                account.probing = Probing::Nodes;
                 let reports = account.health.entry((group_arn.to_owned(), target.clone())).or_default();
                 reports.insert(node.to_owned(), health);
             });
         });
     }
 
-    /// Who finds out from now on whether targets are healthy. A data plane says `Probing::Nodes` before its first report, so that no
+    /// Who finds out from now on whether targets are healthy. A data plane says `Probing::Nodes(…)` before its first report, so that no
     /// target is healthy before it was probed.
     pub(crate) fn set_probing(&self, probing: Probing) {
         self.change(|state, _| state.change_all(|account| account.probing = probing));

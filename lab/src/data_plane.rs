@@ -69,7 +69,7 @@ pub struct NodeTargets {
 impl DataPlane {
     /// Starts the nodes on the tokio runtime that it is called on. They know the account as it is now, and follow its changes.
     pub fn start(control_plane: ControlPlane, config: DataPlaneConfig) -> Self {
-        control_plane.set_probing(Probing::Nodes);
+        control_plane.set_probing(Probing::Nodes(config.nodes.max(1)));
         let mut accounts = control_plane.accounts();
         let account = Arc::clone(&accounts.borrow_and_update());
         let stop = CancellationToken::new();

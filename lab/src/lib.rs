@@ -32,6 +32,7 @@ pub mod demo {
     pub mod world;
 }
 pub mod kubernetes;
+pub mod load_balancer_controller;
 pub mod scenario;
 mod server;
 pub mod workload;

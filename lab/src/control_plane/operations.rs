@@ -31,7 +31,7 @@ pub(crate) use limits::DescribeAccountLimits;
 pub(crate) use listeners::{CreateListener, DeleteListener, DescribeListeners, ModifyListener};
 pub(crate) use load_balancers::{CreateLoadBalancer, DeleteLoadBalancer, DescribeLoadBalancers, VPC};
 pub(crate) use networking::{SetIpAddressType, SetSecurityGroups, SetSubnets};
-pub(crate) use rules::{CreateRule, DeleteRule, DescribeRules, ModifyRule, SetRulePriorities};
+pub(crate) use rules::{CreateRule, DeleteRule, DescribeRules, ModifyRule, RulePriority, SetRulePriorities};
 pub(crate) use tags::{AddTags, DescribeTags, RemoveTags};
 pub(crate) use target_groups::{CreateTargetGroup, DeleteTargetGroup, DescribeTargetGroups, ModifyTargetGroup};
 pub(crate) use targets::{DeregisterTargets, DescribeTargetHealth, RegisterTargets, TargetDescription};

@@ -44,7 +44,8 @@ impl TargetHealth {
 impl Account {
     /// The health of a registered target at a time.
     ///
-    /// Where nodes disagree: unhealthy if any says so, healthy if all who report say so. Nobody in the lab probes targets of
+    /// Where nodes disagree: unhealthy if any says so, healthy if every node says so. AWS does not document how it sums them up; this
+    /// is the reading that whoever waits for health can rely on. Nobody in the lab probes targets of
     /// Network Load Balancers, so without reports these follow the time alone.
     pub(crate) fn health_of(&self, group: &TargetGroup, registration: &Registration, now: SystemTime) -> TargetHealth {
         if registration.is_draining() {
@@ -55,11 +56,13 @@ impl Account {
         }
         let reports = self.health.get(&(group.arn.clone(), registration.target.clone()));
         if let Some(reports) = reports.filter(|reports| !reports.is_empty()) {
-            return agreed(reports.values().copied());
+            let nodes = if let Probing::Nodes(nodes) = self.probing { nodes } else { reports.len() };
+            let silent = (reports.len()..nodes).map(|_| NodeHealth::Initial);
+            return agreed(reports.values().copied().chain(silent));
         }
         let healthy_after = match self.probing {
-            Probing::Nodes if group.family() == Family::Application => return TargetHealth::REGISTERING,
-            Probing::Nodes => Duration::ZERO,
+            Probing::Nodes(_) if group.family() == Family::Application => return TargetHealth::REGISTERING,
+            Probing::Nodes(_) => Duration::ZERO,
             Probing::Nobody { healthy_after } => healthy_after,
         };
         if now >= registration.since + healthy_after { TargetHealth::HEALTHY } else { TargetHealth::CHECKING }

@@ -45,8 +45,8 @@ pub(crate) type HealthReports = BTreeMap<(String, Target), BTreeMap<String, Node
 pub(crate) enum Probing {
     /// Nobody: a target is healthy so long after its registration.
     Nobody { healthy_after: Duration },
-    /// The nodes of a data plane, who report it.
-    Nodes,
+    /// So many nodes of a data plane. A target is healthy when all of them have found it so.
+    Nodes(usize),
 }
 
 impl Registration {

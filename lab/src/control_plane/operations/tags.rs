@@ -13,11 +13,11 @@ use crate::control_plane::validate;
 /// "You can specify up to 20 resources in a single call" (API reference, DescribeTags).
 const MAX_RESOURCES: usize = 20;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct AddTags {
-    resource_arns: Vec<String>,
-    tags: Vec<Tag>,
+    pub(crate) resource_arns: Vec<String>,
+    pub(crate) tags: Vec<Tag>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -39,7 +39,7 @@ async fn the_delay_is_an_attribute() {
 #[tokio::test(start_paused = true)]
 async fn a_draining_target_that_is_registered_again_comes_back_as_a_new_one() {
     let shop = Shop::new();
-    shop.control_plane.set_probing(Probing::Nodes);
+    shop.control_plane.set_probing(Probing::Nodes(1));
     shop.register(&shop.stable, &["10.0.0.1"]).expect("a target");
     let target = at_group_port("10.0.0.1");
     shop.control_plane.report_health("node-1", &shop.stable, &target, NodeHealth::Healthy);
@@ -53,12 +53,14 @@ async fn a_draining_target_that_is_registered_again_comes_back_as_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_decide_once_they_report() {
+async fn a_target_is_healthy_when_every_node_has_found_it_so() {
     let shop = Shop::new();
+    shop.control_plane.set_probing(Probing::Nodes(2));
     shop.register(&shop.stable, &["10.0.0.1"]).expect("a target");
     let target = at_group_port("10.0.0.1");
     let report = |node, health| shop.control_plane.report_health(node, &shop.stable, &target, health);
     report("node-1", NodeHealth::Healthy);
+    assert_eq!(shop.health(&shop.stable, &[]), ["10.0.0.1:8080 initial Elb.InitialHealthChecking"]);
     report("node-2", NodeHealth::Initial);
     assert_eq!(shop.health(&shop.stable, &[]), ["10.0.0.1:8080 initial Elb.InitialHealthChecking"]);
     report("node-2", NodeHealth::Healthy);
