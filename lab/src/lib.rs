@@ -20,6 +20,7 @@
 
 mod control_plane;
 pub mod kubernetes;
+pub mod rollouts_controller;
 pub mod scenario;
 mod server;
 
