@@ -148,7 +148,7 @@ impl Router {
 
     /// Remembers nothing: the hashes come after a SetWeight of the same reconcile, so no decision may depend on them.
     pub fn update_hash(&self, rollout: &Rollout, canary: &str, stable: &str) {
-        debug!(rollout = rollout.key(), canary, stable, "hashes");
+        debug!(rollout = rollout.key(), canary, stable, "UpdateHash");
     }
 
     /// Brings the canary's weight to `weight` of the Rollout's maximum, and returns when every rule shows it.
@@ -163,6 +163,7 @@ impl Router {
     ) -> Result<(), CallError> {
         let began = Instant::now();
         let result = self.shift(rollout, weight, further).await;
+        debug!(rollout = rollout.key(), weight, success = result.is_ok(), "SetWeight");
         if let Err(error) = &result {
             warn!(rollout = rollout.key(), weight, "{error}");
             tokio::time::sleep_until(began + SOONEST_ERROR).await;
@@ -174,14 +175,21 @@ impl Router {
     pub async fn verify_weight(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Verification {
         let steps = rollout.canary_routing().map_or(0, |(canary, _)| canary.steps.len());
         let no = if steps == 0 { Verification::Unknown } else { Verification::NotVerified };
-        match self.look(rollout, weight, further).await {
+        let answer = match self.look(rollout, weight, further).await {
             Ok(true) => Verification::Verified,
             Ok(false) => no,
             Err(error) => {
                 warn!(rollout = rollout.key(), weight, "the weight cannot be verified: {error}");
                 no
             }
-        }
+        };
+        debug!(rollout = rollout.key(), weight, ?answer, "VerifyWeight");
+        answer
+    }
+
+    /// Managed routes are not made by this version, so there are none to remove.
+    pub fn remove_managed_routes(&self, rollout: &Rollout) {
+        debug!(rollout = rollout.key(), "RemoveManagedRoutes");
     }
 
     /// Header routes are not made by this version. Removing one that cannot exist succeeds.

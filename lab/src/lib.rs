@@ -33,6 +33,7 @@ pub mod demo {
 }
 pub mod kubernetes;
 pub mod load_balancer_controller;
+pub mod rollouts_controller;
 pub mod scenario;
 mod server;
 pub mod workload;

@@ -111,9 +111,14 @@ impl TrafficRouter for Door {
 
     async fn remove_managed_routes(
         &self,
-        _: Request<proto::RemoveManagedRoutesRequest>,
+        request: Request<proto::RemoveManagedRoutesRequest>,
     ) -> Result<Response<proto::RemoveManagedRoutesResponse>, Status> {
-        Ok(Response::new(proto::RemoveManagedRoutesResponse::default()))
+        let router = Arc::clone(&self.router);
+        let done = self.calls.run(request, |call| async move {
+            router.remove_managed_routes(&call.rollout.unwrap_or_default());
+            proto::RemoveManagedRoutesResponse::default()
+        });
+        done.await.map(Response::new)
     }
 }
 

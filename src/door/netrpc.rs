@@ -64,12 +64,18 @@ struct MirrorArgs {
     set_mirror_route: MirrorRoute,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RolloutArgs {
+    rollout: Rollout,
+}
+
 impl Service for Door {
     fn call(&self, method: &str, value: &gob::Value<'_>) -> Result<CallFuture, CallError> {
         let router = Arc::clone(&self.router);
         Ok(match method {
             // Nothing can fail here: a host that saw an error would use the plugin all the same (`client.go`).
-            "InitPlugin" | "RemoveManagedRoutes" => Box::pin(async { Ok(reply(RpcError::default())) }),
+            "InitPlugin" => Box::pin(async { Ok(reply(RpcError::default())) }),
             "Type" => Box::pin(async { Ok(reply(router::TYPE.to_owned())) }),
             "UpdateHash" => {
                 let args: UpdateHashArgs = sent_as("UpdateHashArgs", value)?;
@@ -99,6 +105,11 @@ impl Service for Door {
                 let args: MirrorArgs = sent_as("SetMirrorArgs", value)?;
                 let done = router.set_mirror_route(&args.rollout, &args.set_mirror_route);
                 Box::pin(async move { Ok(reply(RpcError::from(done))) })
+            }
+            "RemoveManagedRoutes" => {
+                let args: RolloutArgs = sent_as("RemoveManagedRoutesArgs", value)?;
+                router.remove_managed_routes(&args.rollout);
+                Box::pin(async { Ok(reply(RpcError::default())) })
             }
             _ => return Err(CallError::NoSuchMethod),
         })

@@ -10,6 +10,7 @@ mod host;
 mod hostile;
 mod hosts;
 mod measure;
+mod model;
 mod person;
 mod scenario;
 mod shop;

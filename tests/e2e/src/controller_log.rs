@@ -1,5 +1,8 @@
 //! The rollouts controller's log: its own lines are logrus, those of and about the plugin are hclog text.
 
+/// The source of the lines of the plugin that logs every call.
+pub(crate) const TALKATIVE: &str = "plugin.talkative";
+
 /// A line in hclog's text form: `time [LEVEL] source: text`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PluginLine<'a> {
@@ -22,13 +25,14 @@ pub(crate) fn lines(log: &str) -> impl Iterator<Item = PluginLine<'_>> {
 /// What go-plugin, yamux or net/rpc found wrong.
 ///
 /// A line of the plugin at DEBUG is one too: the plugin says nothing below INFO unless told to, and go-plugin shows what
-/// it cannot read at DEBUG.
+/// it cannot read at DEBUG. The talkative one is told to.
 pub(crate) fn complaints(log: &str) -> Vec<String> {
     let from_go = |line: &&str| {
         ["[ERR] yamux", "[WARN] yamux", "[ERR] plugin", "gob: ", "panic: "].iter().any(|sign| line.contains(sign))
     };
     let complaint = |line: &PluginLine<'_>| match line.source {
         "plugin" => ["WARN", "ERROR"].contains(&line.level),
+        TALKATIVE => line.level == "ERROR",
         _ => ["DEBUG", "TRACE", "ERROR"].contains(&line.level),
     };
     let about_plugin =

@@ -78,16 +78,25 @@ impl Rollout {
 
     /// Changes the Pod template. A version that was there before brings its ReplicaSet back.
     pub(crate) async fn set_version(&self, version: &str) -> anyhow::Result<()> {
-        let patch = json!({ "spec": { "template": { "metadata": { "annotations": { VERSION: version } } } } });
-        let patched = self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.map(|_| ()).context("cannot change the Pod template")
+        self.patch(json!({ "spec": { "template": { "metadata": { "annotations": { VERSION: version } } } } })).await
+    }
+
+    /// Changes the Rollout by a merge patch.
+    pub(crate) async fn patch(&self, patch: Value) -> anyhow::Result<()> {
+        let patched = self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.map(|_| ()).with_context(|| format!("cannot change the Rollout by {patch}"))
+    }
+
+    /// Changes the Rollout's status by a merge patch.
+    pub(crate) async fn patch_status(&self, status: Value) -> anyhow::Result<()> {
+        let patch = json!({ "status": status });
+        let patched = self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.map(|_| ()).with_context(|| format!("cannot change the Rollout by {patch}"))
     }
 
     /// What `kubectl argo rollouts abort` does.
     pub(crate) async fn abort(&self) -> anyhow::Result<()> {
-        let patch = json!({ "status": { "abort": true } });
-        let patched = self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.map(|_| ()).context("cannot abort the Rollout")
+        self.patch_status(json!({ "abort": true })).await
     }
 }
 

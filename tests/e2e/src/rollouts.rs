@@ -27,6 +27,9 @@ const NAMESPACE: &str = "argo-rollouts";
 /// What the ConfigMap calls the plugin, and Rollouts refer to.
 pub(crate) const PLUGIN: &str = "argoproj-labs/alb";
 
+/// The same plugin once more, as a process of its own that logs every call.
+pub(crate) const TALKATIVE_PLUGIN: &str = "argoproj-labs/talkative";
+
 /// Namespaces of scenarios begin with this; the plugin lets only these name ARNs.
 pub(crate) const SCENARIO_PREFIX: &str = "e2e-";
 
@@ -93,13 +96,14 @@ async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does.
+/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and once more for the scenarios that record its calls.
 async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
-    let plugins = json!([{
-        "name": PLUGIN,
-        "location": format!("file://{}", plugin.display()),
-        "args": ["--allow", format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*")],
-    }]);
+    let location = format!("file://{}", plugin.display());
+    let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
+    let plugins = json!([
+        { "name": PLUGIN, "location": location, "args": ["--allow", allow] },
+        { "name": TALKATIVE_PLUGIN, "location": location, "args": ["--allow", allow, "--log-level", "debug"] },
+    ]);
     let config = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

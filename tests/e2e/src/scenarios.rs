@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+mod host_calls;
 mod two_listeners;
 
 use crate::world::World;
@@ -21,4 +22,10 @@ pub(crate) struct Scenario {
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "update_and_back", run: |world| Box::pin(two_listeners::update_and_back(world)) },
     Scenario { name: "abort_in_the_middle", run: |world| Box::pin(two_listeners::abort_in_the_middle(world)) },
+    Scenario { name: "calls_update", run: |world| Box::pin(host_calls::update(world)) },
+    Scenario { name: "calls_abort", run: |world| Box::pin(host_calls::abort(world)) },
+    Scenario { name: "calls_interrupted", run: |world| Box::pin(host_calls::interrupted(world)) },
+    Scenario { name: "calls_back_to_stable", run: |world| Box::pin(host_calls::back_to_stable(world)) },
+    Scenario { name: "calls_promoted", run: |world| Box::pin(host_calls::promoted(world)) },
+    Scenario { name: "calls_resized", run: |world| Box::pin(host_calls::resized(world)) },
 ];

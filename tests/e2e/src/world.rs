@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::history::{Audit, History, Roles, RuleHistory};
 use crate::load_balancer::{self, TwoListeners};
 use crate::rollout::{Rollout, Seen};
-use crate::rollouts::{PLUGIN, SCENARIO_PREFIX};
+use crate::rollouts::SCENARIO_PREFIX;
 
 /// The Service of the pods that users should get.
 pub(crate) const STABLE_SERVICE: &str = "web-stable";
@@ -28,8 +28,10 @@ pub(crate) struct World<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Web {
     pub(crate) replicas: u32,
-    /// `spec.strategy.canary.steps`.
-    pub(crate) steps: Value,
+    /// `spec.strategy.canary` besides Services and traffic routing.
+    pub(crate) canary: Value,
+    /// What the ConfigMap calls the plugin.
+    pub(crate) plugin: &'static str,
     /// The plugin's entry.
     pub(crate) entry: Value,
 }
@@ -61,7 +63,7 @@ impl<'a> World<'a> {
         TwoListeners::create(client, &self.namespace).await
     }
 
-    /// Creates the Services, then the Rollout `web` with `dynamicStableScale`.
+    /// Creates the Services, then the Rollout `web`.
     pub(crate) async fn create_web(&self, web: Web) -> anyhow::Result<Rollout> {
         let services: Api<Service> = Api::namespaced(self.client(), &self.namespace);
         for name in [STABLE_SERVICE, CANARY_SERVICE] {
@@ -70,6 +72,14 @@ impl<'a> World<'a> {
                 "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
             }))?;
             services.create(&PostParams::default(), &service).await.with_context(|| format!("Service {name}"))?;
+        }
+        let mut canary = json!({
+            "stableService": STABLE_SERVICE,
+            "canaryService": CANARY_SERVICE,
+            "trafficRouting": { "plugins": { web.plugin: web.entry } },
+        });
+        for (name, value) in web.canary.as_object().into_iter().flatten() {
+            canary[name] = value.clone();
         }
         let manifest = json!({
             "apiVersion": "argoproj.io/v1alpha1",
@@ -84,13 +94,7 @@ impl<'a> World<'a> {
                         { "name": "web", "image": "example.com/web", "ports": [{ "containerPort": 8080 }] },
                     ] },
                 },
-                "strategy": { "canary": {
-                    "stableService": STABLE_SERVICE,
-                    "canaryService": CANARY_SERVICE,
-                    "dynamicStableScale": true,
-                    "steps": web.steps,
-                    "trafficRouting": { "plugins": { PLUGIN: web.entry } },
-                } },
+                "strategy": { "canary": canary },
             },
         });
         Rollout::create(&self.client(), &self.namespace, manifest).await

@@ -9,6 +9,7 @@ use crate::controller_log;
 use crate::history::History;
 use crate::load_balancer::TwoListeners;
 use crate::rollout::Seen;
+use crate::rollouts::PLUGIN;
 use crate::world::{Web, World};
 
 const REPLICAS: u32 = 10;
@@ -28,7 +29,7 @@ pub(super) async fn update_and_back(world: &World<'_>) -> anyhow::Result<()> {
     ]);
     // Without `ruleArns`: the plugin must find both rules.
     let entry = json!({ "stableTargetGroupArn": balancer.stable, "canaryTargetGroupArn": balancer.canary });
-    let rollout = world.create_web(Web { replicas: REPLICAS, steps, entry }).await?;
+    let rollout = world.create_web(web(steps, entry)).await?;
     rollout.until_healthy().await?;
     rollout.set_version("2").await?;
     rollout.until_healthy().await?;
@@ -57,7 +58,7 @@ pub(super) async fn abort_in_the_middle(world: &World<'_>) -> anyhow::Result<()>
     let balancer = world.two_listeners().await?;
     let before = balancer.all_but_our_weights().await?;
     let steps = json!([{ "setWeight": 10 }, { "setWeight": 60 }, { "pause": {} }, { "setWeight": 100 }]);
-    let rollout = world.create_web(Web { replicas: REPLICAS, steps, entry: both_rules(&balancer) }).await?;
+    let rollout = world.create_web(web(steps, both_rules(&balancer))).await?;
     let first = rollout.until_healthy().await?;
     rollout.set_version("2").await?;
     let pods = |seen: &Seen| (seen.status.replicas, seen.status.available_replicas);
@@ -86,6 +87,12 @@ pub(super) async fn abort_in_the_middle(world: &World<'_>) -> anyhow::Result<()>
     let after = balancer.all_but_our_weights().await?;
     ensure!(before == after, "the rules were {before:#?}\nand are {after:#?}");
     nothing_complained(world, &["RolloutAborted"]).await
+}
+
+/// A Rollout whose stable pods go as its canary's weight rises.
+fn web(steps: Value, entry: Value) -> Web {
+    let canary = json!({ "dynamicStableScale": true, "steps": steps });
+    Web { replicas: REPLICAS, canary, plugin: PLUGIN, entry }
 }
 
 /// An entry that names the rules.
