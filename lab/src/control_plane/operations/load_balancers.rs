@@ -39,31 +39,31 @@ pub(crate) struct CreateLoadBalancer {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct SubnetMapping {
-    pub(super) subnet_id: String,
+    pub(crate) subnet_id: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeLoadBalancers {
     #[serde(default)]
-    load_balancer_arns: Vec<String>,
+    pub(crate) load_balancer_arns: Vec<String>,
     #[serde(default)]
-    names: Vec<String>,
-    marker: Option<String>,
-    page_size: Option<u16>,
+    pub(crate) names: Vec<String>,
+    pub(crate) marker: Option<String>,
+    pub(crate) page_size: Option<u16>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DeleteLoadBalancer {
-    load_balancer_arn: String,
+    pub(crate) load_balancer_arn: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct LoadBalancers {
     pub(crate) load_balancers: Vec<LoadBalancer>,
-    next_marker: Option<String>,
+    pub(crate) next_marker: Option<String>,
 }
 
 impl Write for CreateLoadBalancer {
