@@ -84,7 +84,7 @@ BOTO := target/boto/bin/python
 .PHONY: boto
 boto: $(BOTO) ## the lab's answers beside those of moto, through boto3
 	$(CARGO) build --locked -p lab --bins
-	@$(BOTO) tests/boto/compare.py target/debug/lab
+	@$(BOTO) -B tests/boto/compare.py target/debug/lab
 
 $(BOTO): tests/boto/requirements.txt
 	@echo "installing boto3 and moto into target/boto (about a minute, once)"

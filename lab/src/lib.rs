@@ -1,8 +1,8 @@
 //! The lab: an endpoint on loopback that speaks the query protocol of AWS Elastic Load Balancing v2.
 //!
-//! It has the control plane only: load balancers, target groups, listeners, rules and tags, set up and changed with AWS's own
-//! clients, and refused as AWS refuses. It keeps a journal of every write and can be told to misbehave. No AWS account is
-//! needed, and no request leaves the machine.
+//! It has the control plane only: load balancers, target groups and their targets, listeners, rules, attributes and tags, set up
+//! and changed with AWS's own clients, and refused as AWS refuses. It keeps a journal of every write and can be told to
+//! misbehave. No AWS account is needed, and no request leaves the machine.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
 """Drives the lab and moto with the same calls through boto3, and compares the answers.
 
-Where moto is right, they are equal. Where it is wrong or silent, `differences.py` says what AWS answers and who says so, and the
-lab must answer that. It fails on a difference that nothing explains, and on an explanation that explains nothing any more.
+Where moto is right, they are equal. Where it is wrong or silent, `differences.py` says what AWS answers and who says
+so, and the lab must answer that. It fails on a difference that nothing explains, and on an explanation that explains
+nothing any more.
 """
 
 import sys
@@ -46,10 +47,12 @@ def is_refusal(answer):
 def compare(step, ours, theirs):
     """The differences that nothing explains, and what explains the others."""
     known = differences.of_answer(step.name)
-    if known is None and is_refusal(ours) != is_refusal(theirs):
-        return [("the answer", ours, theirs)], []
     if known is not None:
-        return ([], [known]) if ours == known.aws != theirs else ([(f"the answer (AWS: {known.aws})", ours, theirs)], [])
+        if ours == known.aws != theirs:
+            return [], [known]
+        return [(f"the answer (AWS: {known.aws})", ours, theirs)], []
+    if is_refusal(ours) != is_refusal(theirs):
+        return [("the answer", ours, theirs)], []
     ours, theirs = flat(ours), flat(theirs)
     unexplained, explaining = [], []
     for path in sorted(ours.keys() | theirs.keys()):

@@ -1,7 +1,7 @@
 """Where moto is not AWS: what AWS answers, and who says so.
 
-"Service model" is the model of API version 2015-12-01 that AWS ships in botocore, "API reference" the page of the operation or
-type, "guide" the user guide for Application (ALB) or Network (NLB) Load Balancers.
+"Service model" is the model of API version 2015-12-01 that AWS ships in botocore, "API reference" the page of the
+operation or type, "guide" the user guide for Application (ALB) or Network (NLB) Load Balancers.
 """
 
 import fnmatch
@@ -74,13 +74,21 @@ ANSWERS = [
     Answer(
         "modify: sticky without a duration",
         VALIDATION,
-        "API reference, TargetGroupStickinessConfig: you must specify DurationSeconds when enabling; app-sre/qontract-reconcile#2089",
+        "API reference, TargetGroupStickinessConfig: DurationSeconds is needed; app-sre/qontract-reconcile#2089",
     ),
-    Answer("modify: an ARN beside two groups", VALIDATION, "API reference, Action: with TargetGroupArn, ForwardConfig can have only that group"),
+    Answer(
+        "modify: an ARN beside two groups",
+        VALIDATION,
+        "API reference, Action: with TargetGroupArn, ForwardConfig can have only that group",
+    ),
     Answer("modify: not an ARN", VALIDATION, "a malformed ARN is refused before it is looked up"),
     Answer("a rule: out of range", VALIDATION, "service model, RulePriority: 1 to 50000"),
     Answer("a rule: six values", VALIDATION, RULE_QUOTAS),
-    Answer("a rule: without conditions", VALIDATION, "API reference, CreateRule: Conditions are required; an empty list is none"),
+    Answer(
+        "a rule: without conditions",
+        VALIDATION,
+        "API reference, CreateRule: Conditions are required; an empty list is none",
+    ),
     Answer(
         "a rule: by regex",
         [{"Field": "host-header", "HostHeaderConfig": {"RegexValues": ["^a.*$"]}}],
@@ -97,21 +105,48 @@ ANSWERS = [
         refused("InvalidLoadBalancerAction"),
         f"{OIDC}: the secret, or UseExistingClientSecret; ansible-collections/amazon.aws#1877",
     ),
-    Answer("a rule: login over HTTP", refused("InvalidLoadBalancerAction"), "API reference, Action: AuthenticateOidcConfig is for HTTPS listeners"),
+    Answer(
+        "a rule: login over HTTP",
+        refused("InvalidLoadBalancerAction"),
+        "API reference, Action: AuthenticateOidcConfig is for HTTPS listeners",
+    ),
     Answer(
         "a rule: tokens",
         {
             "Type": "jwt-validation",
             "Order": 1,
-            "JwtValidationConfig": {"JwksEndpoint": "https://login.example.com/jwks", "Issuer": "https://login.example.com"},
+            "JwtValidationConfig": {
+                "JwksEndpoint": "https://login.example.com/jwks",
+                "Issuer": "https://login.example.com",
+            },
         },
         "API reference, JwtValidationActionConfig",
     ),
-    Answer("modify: the default rule", refused("OperationNotPermitted"), "API reference, ModifyRule: to modify the actions of the default rule use ModifyListener"),
-    Answer("delete: the default rule", refused("OperationNotPermitted"), "API reference, DeleteRule: you can't delete the default rule"),
-    Answer("the order of rules on ordered", ["10", "20", "default"], "ALB guide, Listener rules: in order of priority, the default rule last"),
-    Answer("order: the default rule", refused("OperationNotPermitted"), "ALB guide, Listener rules: you can't change the priority of the default rule"),
-    Answer("order: a swap", ["20", "5"], "API reference, SetRulePriorities: as long as there are no conflicts in the new order"),
+    Answer(
+        "modify: the default rule",
+        refused("OperationNotPermitted"),
+        "API reference, ModifyRule: to modify the actions of the default rule use ModifyListener",
+    ),
+    Answer(
+        "delete: the default rule",
+        refused("OperationNotPermitted"),
+        "API reference, DeleteRule: you can't delete the default rule",
+    ),
+    Answer(
+        "the order of rules on ordered",
+        ["10", "20", "default"],
+        "ALB guide, Listener rules: in order of priority, the default rule last",
+    ),
+    Answer(
+        "order: the default rule",
+        refused("OperationNotPermitted"),
+        "ALB guide, Listener rules: you can't change the priority of the default rule",
+    ),
+    Answer(
+        "order: a swap",
+        ["20", "5"],
+        "API reference, SetRulePriorities: as long as there are no conflicts in the new order",
+    ),
     Answer(
         "health: of a stranger",
         of_stranger(health("unused", "Target.NotRegistered", "Target is not registered to the target group")),
@@ -124,11 +159,22 @@ ANSWERS = [
     ),
     Answer(
         "health: in no rule",
-        health("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer", "8080"),
+        health(
+            "unused",
+            "Target.NotInUse",
+            "Target group is not configured to receive traffic from the load balancer",
+            "8080",
+        ),
         HEALTH,
     ),
-    Answer("targets: a stranger goes", {}, "API reference, DeregisterTargets: if the target does not exist, the action returns successfully"),
-    Answer("targets: no address", VALIDATION, "API reference, TargetDescription: an IP address if the target type is ip"),
+    Answer(
+        "targets: a stranger goes",
+        {},
+        "API reference, DeregisterTargets: if the target does not exist, the action returns successfully",
+    ),
+    Answer(
+        "targets: no address", VALIDATION, "API reference, TargetDescription: an IP address if the target type is ip"
+    ),
     Answer(
         "attributes: another delay",
         {"deregistration_delay.timeout_seconds": "30", "slow_start.duration_seconds": "0"},
@@ -142,11 +188,19 @@ ANSWERS = [
     Answer("attributes: a key that there is not", VALIDATION, "hashicorp/terraform-provider-aws#19953 has the refusal"),
     Answer(
         "attributes: a load balancer's defaults",
-        {"deletion_protection.enabled": "false", "load_balancing.cross_zone.enabled": "true", "idle_timeout.timeout_seconds": "60"},
+        {
+            "deletion_protection.enabled": "false",
+            "load_balancing.cross_zone.enabled": "true",
+            "idle_timeout.timeout_seconds": "60",
+        },
         BALANCER_ATTRIBUTES,
     ),
     Answer("attributes: a timeout out of range", VALIDATION, f"{BALANCER_ATTRIBUTES}: the range is 1-4000 seconds"),
-    Answer("target group: where it is used", ["<alb>"], "service model, TargetGroup: LoadBalancerArns; a group has one load balancer"),
+    Answer(
+        "target group: where it is used",
+        ["<alb>"],
+        "service model, TargetGroup: LoadBalancerArns; a group has one load balancer",
+    ),
     Answer("tags: of 21", VALIDATION, "service model, DescribeTags: at most 20 resources"),
     Answer("tags: of a rule that is not there", refused("RuleNotFound"), "service model, DescribeTags: errors"),
     Answer("tags: of a group that is not there", refused("TargetGroupNotFound"), "service model, DescribeTags: errors"),
@@ -163,8 +217,18 @@ ANSWERS = [
 # The first that fits is taken, so the narrower path comes first.
 PARTS = [
     Part("*", "*Actions(*).Order", 1, LBC),
-    Part("*", "*ForwardConfig.TargetGroups(0).TargetGroupArn", same_as(".ForwardConfig.TargetGroups[0].TargetGroupArn", ".TargetGroupArn"), LBC),
-    Part("*", "*Actions(*).TargetGroupArn", same_as(".TargetGroupArn", ".ForwardConfig.TargetGroups[0].TargetGroupArn"), LBC),
+    Part(
+        "*",
+        "*ForwardConfig.TargetGroups(0).TargetGroupArn",
+        same_as(".ForwardConfig.TargetGroups[0].TargetGroupArn", ".TargetGroupArn"),
+        LBC,
+    ),
+    Part(
+        "*",
+        "*Actions(*).TargetGroupArn",
+        same_as(".TargetGroupArn", ".ForwardConfig.TargetGroups[0].TargetGroupArn"),
+        LBC,
+    ),
     Part("*", "*ForwardConfig.TargetGroups(0).Weight", 1, LBC),
     Part("*", "*ForwardConfig.TargetGroupStickinessConfig.Enabled", False, LBC),
     Part(
@@ -173,10 +237,17 @@ PARTS = [
         same_as(".Values", ".HostHeaderConfig.Values"),
         "ansible-collections/amazon.aws, plugins/module_utils/elbv2.py: AWS answers both ways",
     ),
-    Part("create_rule", "*RedirectConfig.Protocol", "#{protocol}", "ALB guide, Redirect actions: what is not changed is kept"),
+    Part(
+        "create_rule",
+        "*RedirectConfig.Protocol",
+        "#{protocol}",
+        "ALB guide, Redirect actions: what is not changed is kept",
+    ),
     Part("create_rule", "*RedirectConfig.Host", "#{host}", "ALB guide, Redirect actions: what is not changed is kept"),
     Part("create_rule", "*RedirectConfig.Path", "/#{path}", "ALB guide, Redirect actions: what is not changed is kept"),
-    Part("create_rule", "*RedirectConfig.Query", "#{query}", "ALB guide, Redirect actions: what is not changed is kept"),
+    Part(
+        "create_rule", "*RedirectConfig.Query", "#{query}", "ALB guide, Redirect actions: what is not changed is kept"
+    ),
     Part("*", "*OidcConfig.ClientSecret", ABSENT, "ansible-collections/amazon.aws#1877: it is never returned"),
     Part("*", "*OidcConfig.UseExistingClientSecret", ABSENT, f"{OIDC}: a word of the request"),
     Part("*", "*OidcConfig.OnUnauthenticatedRequest", "authenticate", f"{OIDC}: the default"),
@@ -184,9 +255,24 @@ PARTS = [
     Part("*", "*OidcConfig.SessionCookieName", "AWSELBAuthSessionCookie", f"{OIDC}: the default"),
     Part("*", "*OidcConfig.SessionTimeout", 604800, f"{OIDC}: the default"),
     Part("*", "Listeners(*).SslPolicy", ABSENT, "API reference, Listener: SslPolicy is for HTTPS and TLS listeners"),
-    Part("create_listener", "Listeners(*).MutualAuthentication.Mode", "off", "API reference, MutualAuthenticationAttributes: the default"),
-    Part("describe_target_health", "*.HealthCheckPort", "8080", "service model, DescribeTargetHealth: its example has the number"),
-    Part("*_target_group", "*.HealthCheckTimeoutSeconds", 6, "service model, CreateTargetGroup: the default for HTTP is 6 seconds"),
+    Part(
+        "create_listener",
+        "Listeners(*).MutualAuthentication.Mode",
+        "off",
+        "API reference, MutualAuthenticationAttributes: the default",
+    ),
+    Part(
+        "describe_target_health",
+        "*.HealthCheckPort",
+        "8080",
+        "service model, DescribeTargetHealth: its example has the number",
+    ),
+    Part(
+        "*_target_group",
+        "*.HealthCheckTimeoutSeconds",
+        6,
+        "service model, CreateTargetGroup: the default for HTTP is 6 seconds",
+    ),
     Part("create_load_balancer", "*.Scheme", "internet-facing", "API reference, CreateLoadBalancer: the default"),
 ]
 

@@ -1,4 +1,4 @@
-"""The calls about targets, attributes, tags, long answers, Network Load Balancers and tokens, and the end of everything."""
+"""The calls about targets, attributes, tags, long answers, Network Load Balancers and tokens, and the end of all."""
 
 from steps import (
     Step,
@@ -23,10 +23,22 @@ TARGETS = [
     health("registered"),
     health("of one", [target("10.0.0.11")]),
     health("of a stranger", [target("10.0.0.99")]),
-    Step("targets: one goes", "deregister_targets", lambda w: {"TargetGroupArn": w["stable"], "Targets": [target("10.0.0.10")]}),
+    Step(
+        "targets: one goes",
+        "deregister_targets",
+        lambda w: {"TargetGroupArn": w["stable"], "Targets": [target("10.0.0.10")]},
+    ),
     health("of one that goes", [target("10.0.0.10")]),
-    Step("targets: a stranger goes", "deregister_targets", lambda w: {"TargetGroupArn": w["stable"], "Targets": [target("10.0.0.99")]}),
-    Step("targets: in no rule", "register_targets", lambda w: {"TargetGroupArn": w["spare"], "Targets": [target("10.0.0.10")]}),
+    Step(
+        "targets: a stranger goes",
+        "deregister_targets",
+        lambda w: {"TargetGroupArn": w["stable"], "Targets": [target("10.0.0.99")]},
+    ),
+    Step(
+        "targets: in no rule",
+        "register_targets",
+        lambda w: {"TargetGroupArn": w["spare"], "Targets": [target("10.0.0.10")]},
+    ),
     health("in no rule", of="spare"),
     Step(
         "targets: no address",
@@ -53,15 +65,21 @@ def setting(key, value):
 
 
 ATTRIBUTES = [
-    attributes("describe", "foreign", DELAY, SLOW, STICKY, KIND, "load_balancing.algorithm.type")("attributes: a group's defaults"),
+    attributes("describe", "foreign", DELAY, SLOW, STICKY, KIND, "load_balancing.algorithm.type")(
+        "attributes: a group's defaults"
+    ),
     of_group("attributes: another delay", setting(DELAY, "30")),
     of_group("attributes: a delay out of range", setting(DELAY, "3601")),
     of_group("attributes: an hour", setting(DELAY, "3600")),
     of_group("attributes: a key that there is not", setting("delay", "3")),
     of_group("attributes: stickiness of the other type", setting(KIND, "source_ip")),
-    attributes("describe", "alb", "deletion_protection.enabled", "load_balancing.cross_zone.enabled", "idle_timeout.timeout_seconds")(
-        "attributes: a load balancer's defaults"
-    ),
+    attributes(
+        "describe",
+        "alb",
+        "deletion_protection.enabled",
+        "load_balancing.cross_zone.enabled",
+        "idle_timeout.timeout_seconds",
+    )("attributes: a load balancer's defaults"),
     of_balancer("attributes: another timeout", setting("idle_timeout.timeout_seconds", "30")),
     of_balancer("attributes: a timeout out of range", setting("idle_timeout.timeout_seconds", "4001")),
     Step(
@@ -69,7 +87,11 @@ ATTRIBUTES = [
         "modify_target_group",
         lambda w: {"TargetGroupArn": w["spare"], "HealthCheckPath": "/live", "HealthyThresholdCount": 2},
     ),
-    Step("target group: not there", "modify_target_group", lambda w: {"TargetGroupArn": gone(w["spare"]), "HealthCheckPath": "/"}),
+    Step(
+        "target group: not there",
+        "modify_target_group",
+        lambda w: {"TargetGroupArn": gone(w["spare"]), "HealthCheckPath": "/"},
+    ),
     Step(
         "target group: where it is used",
         "describe_target_groups",
@@ -81,7 +103,11 @@ ATTRIBUTES = [
         "describe_target_groups",
         lambda w: {"Names": ["stable"], "TargetGroupArns": [w["canary"]]},
     ),
-    Step("limits", "describe_account_limits", pick=lambda answer: {limit["Name"] for limit in answer["Limits"]} >= {"target-groups"}),
+    Step(
+        "limits",
+        "describe_account_limits",
+        pick=lambda answer: {limit["Name"] for limit in answer["Limits"]} >= {"target-groups"},
+    ),
 ]
 
 
@@ -99,7 +125,12 @@ TAGS = [
     Step("tags: removed", "remove_tags", lambda w: {"ResourceArns": [w["shop"]], "TagKeys": ["team"]}),
     tags_of("tags: none left", "shop"),
     Step("tags: of 21", "describe_tags", lambda w: {"ResourceArns": [w["shop"]] * 21}, pick=lambda _: "accepted"),
-    Step("tags: of a rule that is not there", "describe_tags", lambda w: {"ResourceArns": [gone(w["shop"])]}, pick=lambda _: "accepted"),
+    Step(
+        "tags: of a rule that is not there",
+        "describe_tags",
+        lambda w: {"ResourceArns": [gone(w["shop"])]},
+        pick=lambda _: "accepted",
+    ),
     Step("tags: of a group that is not there", "describe_tags", lambda w: {"ResourceArns": [gone(w["stable"])]}),
 ]
 
@@ -120,7 +151,12 @@ MANY = [
     Step(
         "many: a listener",
         "create_listener",
-        lambda w: {"LoadBalancerArn": w["many"], "Protocol": "HTTP", "Port": 80, "DefaultActions": forward(w, ("crowd", 1))},
+        lambda w: {
+            "LoadBalancerArn": w["many"],
+            "Protocol": "HTTP",
+            "Port": 80,
+            "DefaultActions": forward(w, ("crowd", 1)),
+        },
         {"busy": first("Listeners", "ListenerArn")},
         lambda _: "made",
     ),
@@ -141,10 +177,16 @@ MANY = [
     ),
     Step("many: a page", "describe_rules", lambda w: {"ListenerArn": w["busy"]}, pick=count),
     Step("many: a small page", "describe_rules", lambda w: {"ListenerArn": w["busy"], "PageSize": 7}, pick=count),
-    Step("many: 60 by ARN", "describe_rules", lambda w: {"RuleArns": [w[f"rule {n}"] for n in range(1, 61)]}, pick=count),
-    Step("many: both ways", "describe_rules", lambda w: {"ListenerArn": w["busy"], "RuleArns": [w["rule 1"]]}, pick=count),
+    Step(
+        "many: 60 by ARN", "describe_rules", lambda w: {"RuleArns": [w[f"rule {n}"] for n in range(1, 61)]}, pick=count
+    ),
+    Step(
+        "many: both ways", "describe_rules", lambda w: {"ListenerArn": w["busy"], "RuleArns": [w["rule 1"]]}, pick=count
+    ),
     Step("many: neither way", "describe_rules", pick=count),
-    Step("many: one is not there", "describe_rules", lambda w: {"RuleArns": [w["rule 1"], gone(w["shop"])]}, pick=count),
+    Step(
+        "many: one is not there", "describe_rules", lambda w: {"RuleArns": [w["rule 1"], gone(w["shop"])]}, pick=count
+    ),
 ]
 
 NETWORK = [
@@ -181,14 +223,23 @@ NETWORK = [
     Step(
         "network: HTTP",
         "create_listener",
-        lambda w: {"LoadBalancerArn": w["nlb"], "Protocol": "HTTP", "Port": 81, "DefaultActions": forward(w, ("spare", 1))},
+        lambda w: {
+            "LoadBalancerArn": w["nlb"],
+            "Protocol": "HTTP",
+            "Port": 81,
+            "DefaultActions": forward(w, ("spare", 1)),
+        },
     ),
 ]
 
 
 def shape(answer):
     """What is always alike of the answer to AssumeRole."""
-    return {"credentials": sorted(answer["Credentials"]), "key": answer["Credentials"]["AccessKeyId"][:4], "arn": answer["AssumedRoleUser"]["Arn"]}
+    return {
+        "credentials": sorted(answer["Credentials"]),
+        "key": answer["Credentials"]["AccessKeyId"][:4],
+        "arn": answer["AssumedRoleUser"]["Arn"],
+    }
 
 
 TOKENS = [

@@ -1,5 +1,8 @@
-"""The calls that both endpoints get, one after the other. A step that moto answers wrongly leaves the worlds alike for the next:
-it works on things of its own, or the step after it sets the same state again."""
+"""The calls that both endpoints get, one after the other.
+
+A step that moto answers wrongly leaves the worlds alike for the next: it works on things of its own, or the step after
+it sets the same state again.
+"""
 
 from dataclasses import dataclass, field
 from typing import Callable
@@ -144,7 +147,11 @@ SET_UP = [
     group("canary"),
     group("foreign", HealthCheckPath="/ready", HealthCheckIntervalSeconds=10, Matcher={"HttpCode": "200-299"}),
     group("spare"),
-    Step("a target group without a port", "create_target_group", lambda w: {"Name": "x", "Protocol": "HTTP", "VpcId": w["vpc"]}),
+    Step(
+        "a target group without a port",
+        "create_target_group",
+        lambda w: {"Name": "x", "Protocol": "HTTP", "VpcId": w["vpc"]},
+    ),
     Step(
         "a listener on port 80",
         "create_listener",
@@ -171,7 +178,12 @@ SET_UP = [
     Step(
         "a listener with a protocol of the other type",
         "create_listener",
-        lambda w: {"LoadBalancerArn": w["alb"], "Protocol": "TCP", "Port": 81, "DefaultActions": forward(w, ("stable", 1))},
+        lambda w: {
+            "LoadBalancerArn": w["alb"],
+            "Protocol": "TCP",
+            "Port": 81,
+            "DefaultActions": forward(w, ("stable", 1)),
+        },
     ),
     Step("listeners without a choice", "describe_listeners"),
     Step("a listener that is not there", "describe_listeners", lambda w: {"ListenerArns": [gone(w["http"])]}),
@@ -187,7 +199,9 @@ RULES = [
     modify("all weights 0", lambda w: forward(w, ("stable", 0), ("canary", 0))),
     modify("one group by its ARN", lambda w: [{"Type": "forward", "TargetGroupArn": w["stable"]}]),
     modify("a group that is not there", lambda w: [{"Type": "forward", "TargetGroupArn": gone(w["stable"])}]),
-    Step("modify: a rule that is not there", "modify_rule", lambda w: {"RuleArn": gone(w["shop"]), "Actions": split()(w)}),
+    Step(
+        "modify: a rule that is not there", "modify_rule", lambda w: {"RuleArn": gone(w["shop"]), "Actions": split()(w)}
+    ),
     Step("modify: not an ARN", "modify_rule", lambda w: {"RuleArn": "shop", "Actions": split()(w)}),
     Step("modify: nothing", "modify_rule", lambda w: {"RuleArn": w["shop"]}),
     rule("victim", 11, split()),
@@ -198,14 +212,34 @@ RULES = [
     modify("sticky without a duration", split(TargetGroupStickinessConfig={"Enabled": True}), "victim"),
     modify("an ARN beside two groups", lambda w: [{**split()(w)[0], "TargetGroupArn": w["stable"]}], "victim"),
     rule("plain", 12, lambda w: [{"Type": "forward", "TargetGroupArn": w["stable"]}]),
-    rule("elsewhere", 13, lambda w: [{"Type": "redirect", "Order": 1, "RedirectConfig": {"Port": "443", "StatusCode": "HTTP_301"}}]),
+    rule(
+        "elsewhere",
+        13,
+        lambda w: [{"Type": "redirect", "Order": 1, "RedirectConfig": {"Port": "443", "StatusCode": "HTTP_301"}}],
+    ),
     rule("in use", 10, split()),
     rule("out of range", 50_001, split()),
     rule("six values", 20, split(), host(*[f"h{number}.example.com" for number in range(6)])),
     rule("without conditions", 21, split(), []),
-    rule("by regex", 22, split(), [{"Field": "host-header", "HostHeaderConfig": {"RegexValues": ["^a.*$"]}}], pick=part("Conditions")),
-    rule("by header", 23, split(), [{"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x-canary", "Values": ["1"]}}]),
-    rule("by query", 24, split(), [{"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "v", "Value": "2"}]}}]),
+    rule(
+        "by regex",
+        22,
+        split(),
+        [{"Field": "host-header", "HostHeaderConfig": {"RegexValues": ["^a.*$"]}}],
+        pick=part("Conditions"),
+    ),
+    rule(
+        "by header",
+        23,
+        split(),
+        [{"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x-canary", "Values": ["1"]}}],
+    ),
+    rule(
+        "by query",
+        24,
+        split(),
+        [{"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "v", "Value": "2"}]}}],
+    ),
     rule("by method", 25, split(), [{"Field": "http-request-method", "HttpRequestMethodConfig": {"Values": ["GET"]}}]),
     rule("by address", 26, split(), [{"Field": "source-ip", "SourceIpConfig": {"Values": ["10.0.0.0/8"]}}]),
     rule("by cookie", 27, split(), [{"Field": "cookie", "Values": ["a"]}]),
@@ -228,7 +262,9 @@ LOGIN = [
     rule("login", 10, lambda w: after_login(w, oidc(ClientSecret="x")), listener="https"),
     rules_of("login"),
     modify("login without a secret", lambda w: after_login(w, oidc()), "login"),
-    modify("login with the secret that is there", lambda w: after_login(w, oidc(UseExistingClientSecret=True)), "login"),
+    modify(
+        "login with the secret that is there", lambda w: after_login(w, oidc(UseExistingClientSecret=True)), "login"
+    ),
     rules_of("login"),
     rule("login over HTTP", 30, lambda w: after_login(w, oidc(ClientSecret="x"))),
     rule(
@@ -239,7 +275,10 @@ LOGIN = [
             {
                 "Type": "jwt-validation",
                 "Order": 1,
-                "JwtValidationConfig": {"JwksEndpoint": "https://login.example.com/jwks", "Issuer": "https://login.example.com"},
+                "JwtValidationConfig": {
+                    "JwksEndpoint": "https://login.example.com/jwks",
+                    "Issuer": "https://login.example.com",
+                },
             },
         ),
         listener="https",
@@ -253,7 +292,13 @@ def default_rule(answer):
 
 
 DEFAULTS = [
-    Step("default: its rule", "describe_rules", lambda w: {"ListenerArn": w["http"]}, {"default": default_rule}, lambda _: "kept"),
+    Step(
+        "default: its rule",
+        "describe_rules",
+        lambda w: {"ListenerArn": w["http"]},
+        {"default": default_rule},
+        lambda _: "kept",
+    ),
     Step(
         "default: weights through the listener",
         "modify_listener",
@@ -269,7 +314,12 @@ ORDER = [
     Step(
         "order: a listener of its own",
         "create_listener",
-        lambda w: {"LoadBalancerArn": w["alb"], "Protocol": "HTTP", "Port": 8080, "DefaultActions": forward(w, ("stable", 1))},
+        lambda w: {
+            "LoadBalancerArn": w["alb"],
+            "Protocol": "HTTP",
+            "Port": 8080,
+            "DefaultActions": forward(w, ("stable", 1)),
+        },
         {"ordered": first("Listeners", "ListenerArn")},
     ),
     rule("second", 20, split(), listener="ordered"),

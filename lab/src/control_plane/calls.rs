@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::control_plane::ControlPlane;
 use crate::control_plane::error::ApiError;
+use crate::control_plane::faults::Kind;
 use crate::control_plane::model::Account;
 use crate::control_plane::operations::{Read, Write, Written};
 use crate::control_plane::tokens::Tokens;
@@ -64,9 +65,9 @@ impl ControlPlane {
     }
 
     /// Faults and buckets are met when the call arrives; the state is held only while the call takes effect, never while it
-    /// waits. A call that its caller gives up while it waits has not taken effect.
+    /// waits. A call that its caller gives up before that has not taken effect, and is not counted.
     pub(crate) async fn perform<T>(&self, arrived: Arrived<'_>, work: Work<'_, T>) -> Result<T, NoAnswer> {
-        let met = self.change(|state, caller| state.meet(&arrived, work.is_read(), &caller));
+        let met = self.change(|state, caller| state.meet(&arrived, work.kind(), &caller));
         wait(met.delay_before).await;
         let result = self.change(|state, mut caller| {
             caller.user_agent = arrived.agent.map(str::to_owned);
@@ -90,18 +91,18 @@ impl ControlPlane {
 }
 
 impl<T> Work<'_, T> {
-    pub(crate) fn is_read(&self) -> bool {
-        matches!(self, Self::Read(_))
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read(_) => Kind::Read,
+            Self::Write(_) => Kind::Write,
+            Self::Tokens(_) => Kind::Token,
+        }
     }
 }
 
 impl<T> fmt::Debug for Work<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read(_) => "Read",
-            Self::Write(_) => "Write",
-            Self::Tokens(_) => "Tokens",
-        })
+        self.kind().fmt(f)
     }
 }
 

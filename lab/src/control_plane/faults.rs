@@ -97,6 +97,15 @@ struct Armed {
     until: Option<Duration>,
 }
 
+/// What a call does with the account, for the faults that concern some calls only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    /// It is for the token service and leaves the account alone.
+    Token,
+}
+
 /// What a call meets when it arrives.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
@@ -198,10 +207,10 @@ impl Faults {
     }
 
     /// Collects what meets this call, and counts it.
-    pub(crate) fn meet(&mut self, operation: &str, is_read: bool, now: Duration) -> Met {
+    pub(crate) fn meet(&mut self, operation: &str, kind: Kind, now: Duration) -> Met {
         self.armed.retain(|armed| !armed.is_over(now));
         let mut met = Met::default();
-        for armed in self.armed.iter_mut().filter(|armed| armed.meets(operation, is_read)) {
+        for armed in self.armed.iter_mut().filter(|armed| armed.meets(operation, kind)) {
             armed.add_to(&mut met);
             if let Some(left) = &mut armed.fault.times {
                 *left = left.saturating_sub(1);
@@ -217,10 +226,10 @@ impl Armed {
         self.fault.times == Some(0) || self.until.is_some_and(|until| now >= until)
     }
 
-    fn meets(&self, operation: &str, is_read: bool) -> bool {
+    fn meets(&self, operation: &str, kind: Kind) -> bool {
         let concerns = match self.fault.effect {
-            Effect::StaleReads => is_read,
-            Effect::LateWrites { .. } => !is_read,
+            Effect::StaleReads => kind == Kind::Read,
+            Effect::LateWrites { .. } => kind == Kind::Write,
             _ => true,
         };
         concerns && (self.fault.operation == "*" || self.fault.operation == operation)

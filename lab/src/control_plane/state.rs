@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::control_plane::buckets::Buckets;
 use crate::control_plane::calls::{Arrived, Work};
 use crate::control_plane::error::ApiError;
-use crate::control_plane::faults::{Faults, Met, Refusal};
+use crate::control_plane::faults::{Faults, Kind, Met, Refusal};
 use crate::control_plane::journal::{self, Caller, Journal};
 use crate::control_plane::late::Late;
 use crate::control_plane::model::Account;
@@ -43,7 +43,7 @@ impl State {
     }
 
     /// What happens to a call that arrives. Who is not let in or is throttled meets no fault.
-    pub(crate) fn meet(&mut self, arrived: &Arrived<'_>, is_read: bool, caller: &Caller) -> Met {
+    pub(crate) fn meet(&mut self, arrived: &Arrived<'_>, kind: Kind, caller: &Caller) -> Met {
         if let Some(error) = self.tokens.expired(arrived.access_key, caller.at) {
             return Met::refused(Refusal { error, injected: false });
         }
@@ -51,7 +51,7 @@ impl State {
         if let Some(Err(error)) = throttled {
             return Met::refused(Refusal { error, injected: true });
         }
-        self.faults.meet(arrived.operation, is_read, caller.elapsed)
+        self.faults.meet(arrived.operation, kind, caller.elapsed)
     }
 
     /// Carries out a call, unless what it met refuses it.

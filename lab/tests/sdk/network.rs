@@ -15,16 +15,17 @@ const CERTIFICATE: &str = "arn:aws:acm:us-east-1:000000000000:certificate/x";
 async fn network(client: &Client) -> String {
     let create = client.create_load_balancer().name("wire").r#type(LoadBalancerTypeEnum::Network).subnets("subnet-a");
     let answer = create.send().await.expect("one subnet is enough");
-    let load_balancer = &answer.load_balancers()[0];
+    let load_balancer = answer.load_balancers().first().expect("one was made");
     assert_eq!(load_balancer.r#type(), Some(&LoadBalancerTypeEnum::Network));
-    assert!(load_balancer.dns_name().unwrap().contains(".elb.us-east-1.amazonaws.com"));
-    load_balancer.load_balancer_arn().unwrap().to_owned()
+    assert!(load_balancer.dns_name().is_some_and(|name| name.ends_with(".elb.us-east-1.amazonaws.com")));
+    load_balancer.load_balancer_arn().expect("an ARN").to_owned()
 }
 
 async fn group(client: &Client, name: &str, protocol: ProtocolEnum) -> String {
     let create = client.create_target_group().name(name).protocol(protocol).port(7000).vpc_id("vpc-1");
     let answer = create.target_type(TargetTypeEnum::Ip).send().await.expect("a target group");
-    answer.target_groups()[0].target_group_arn().unwrap().to_owned()
+    let group = answer.target_groups().first().expect("one was made");
+    group.target_group_arn().expect("an ARN").to_owned()
 }
 
 #[tokio::test]

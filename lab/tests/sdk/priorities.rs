@@ -17,7 +17,7 @@ async fn two_rules() -> (Lab, Client, TwoListeners, String) {
     let shop = lab::scenario::two_listeners(&lab).expect("an empty lab");
     let create = client.create_rule().listener_arn(&shop.http_listener).priority(20).conditions(host("b.example.com"));
     let answer = create.actions(forward(&[(&shop.stable, 1)])).send().await.expect("a second rule");
-    let second = answer.rules()[0].rule_arn().unwrap().to_owned();
+    let second = answer.rules().first().and_then(|rule| rule.rule_arn()).expect("an ARN").to_owned();
     (lab, client, shop, second)
 }
 

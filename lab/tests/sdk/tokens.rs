@@ -1,6 +1,6 @@
 //! The security token service on the same endpoint.
 
-use lab::{Lab, LabConfig, Role};
+use lab::{Effect, Fault, Lab, LabConfig, Role};
 
 use crate::{http, raw, start};
 
@@ -66,4 +66,19 @@ async fn what_the_service_does_not_know_is_refused() {
     assert!(policy.contains("the lab does not model a parameter 'Policy' here"), "{policy}");
     let other_service = ask(&lab, "lab", "Action=DescribeRules").await;
     assert_eq!(element(&other_service, "Code"), "InvalidAction");
+}
+
+#[tokio::test]
+async fn faults_meet_the_service_too_but_not_those_for_reads_and_writes() {
+    let (lab, _client) = start(LabConfig::default()).await;
+    let late = Fault::new("*", Effect::LateWrites { ms: 1 }).times(1);
+    let stale = Fault::new("*", Effect::StaleReads).times(1);
+    for fault in [Fault::throttling("AssumeRole").times(1), late.clone(), stale.clone()] {
+        lab.faults().add(fault).expect("a sound fault");
+    }
+    let throttled = ask(&lab, "lab", ASSUME).await;
+    assert_eq!(element(&throttled, "Code"), "Throttling");
+    assert!(ask(&lab, "lab", ASSUME).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(lab.faults().list(), [late, stale], "neither is used up");
+    assert_eq!((lab.counts()["AssumeRole"].calls, lab.counts()["AssumeRole"].refused), (2, 1));
 }

@@ -39,7 +39,7 @@ pub(crate) struct CreateLoadBalancer {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct SubnetMapping {
-    pub(super) subnet_id: String,
+    pub(crate) subnet_id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -23,27 +23,27 @@ pub(crate) struct AddTags {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct RemoveTags {
-    resource_arns: Vec<String>,
-    tag_keys: Vec<String>,
+    pub(crate) resource_arns: Vec<String>,
+    pub(crate) tag_keys: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct DescribeTags {
-    resource_arns: Vec<String>,
+    pub(crate) resource_arns: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TagDescriptions {
-    tag_descriptions: Vec<TagDescription>,
+    pub(crate) tag_descriptions: Vec<TagDescription>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct TagDescription {
-    resource_arn: String,
-    tags: Vec<Tag>,
+pub(crate) struct TagDescription {
+    pub(crate) resource_arn: String,
+    pub(crate) tags: Vec<Tag>,
 }
 
 impl Write for AddTags {

@@ -184,6 +184,8 @@ mod tests {
         Ok(Shop::new().write(input)?.target_groups.remove(0))
     }
 
+    type Change = fn(&mut CreateTargetGroup);
+
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_checked_is_refused() {
-        let cases: [(&str, fn(&mut CreateTargetGroup)); 9] = [
+        let cases: [(&str, Change); 9] = [
             ("no checks", |input| input.health_check_enabled = Some(false)),
             ("TCP for HTTP", |input| input.health_check_protocol = text("TCP")),
             ("port 0", |input| input.health_check_port = text("0")),
