@@ -1,11 +1,15 @@
 //! A model of the Argo Rollouts controller: one canary Rollout with a traffic router, reconciled as release 1.10.2 does.
 //!
-//! The decisions are pure functions of what a reconcile has read ([`State`]); [`reconcile`] makes them in the controller's
-//! order and hands each write out before it makes the next. [`Controller`] drives it over a [`Cluster`](crate::kubernetes::Cluster),
-//! with the controller's queue. What is the same in the real controller is shown by recordings of it ([`recording`]).
+//! The decisions are pure functions of what a reconcile has read ([`State`]). [`reconcile`] makes them in the controller's
+//! order, calls a [`TrafficRouter`] and hands each write out before it decides further. [`Controller`] drives it over a
+//! [`Cluster`](crate::kubernetes::Cluster) with the controller's queue. Routers are a real plugin ([`PluginProcess`]) and
+//! Argo's own ALB router ([`BuiltIn`]).
+//!
+//! That the real controller does the same is shown by recordings of it, in `tests/data/host-calls/` ([`recording`]).
 //!
 //! Not modelled: analysis, experiments, header and mirror routes, step plugins, rollback windows, restarts, the progress
-//! deadline, and the revision history limit.
+//! deadline, `minPodsPerReplicaSet`, `replicaProgressThreshold`, `maxUnavailable` other than its default, the delay's
+//! revision limit, and the revision history limit.
 
 pub mod recording;
 

@@ -74,7 +74,7 @@ async fn an_update_of_the_model_goes_through_the_real_plugin() -> Result<()> {
     rollout["status"] = json!({});
     cluster.create(Kind::ROLLOUT, rollout)?;
     let controller = Controller::new(cluster.clone(), "shop", "web", Arc::<PluginProcess>::clone(&plugin));
-    let tasks = [tokio::spawn(pods_at_once(cluster.clone())), tokio::spawn(async { controller.run().await.unwrap() })];
+    let tasks = [tokio::spawn(pods_at_once(cluster.clone())), tokio::spawn(async { Ok(controller.run().await?) })];
 
     until_healthy(&cluster).await?;
     let before = shop.lab.journal().len();
@@ -94,30 +94,33 @@ async fn an_update_of_the_model_goes_through_the_real_plugin() -> Result<()> {
 }
 
 /// Pods that are available as soon as they are asked for.
-async fn pods_at_once(cluster: Cluster) {
+async fn pods_at_once(cluster: Cluster) -> Result<()> {
     let mut version = cluster.version();
     loop {
         for set in cluster.list(Kind::REPLICA_SET, None).0 {
-            let pods = &set["spec"]["replicas"];
+            let pods = set.pointer("/spec/replicas");
             let status = json!({ "status": { "replicas": pods, "availableReplicas": pods } });
-            let name = set["metadata"]["name"].as_str().unwrap();
-            cluster.merge_patch(Kind::REPLICA_SET, "shop", name, &status).unwrap();
+            let name = set.pointer("/metadata/name").and_then(Value::as_str).context("a ReplicaSet has a name")?;
+            cluster.merge_patch(Kind::REPLICA_SET, "shop", name, &status)?;
         }
-        version.changed().await.unwrap();
+        version.changed().await?;
     }
 }
 
 /// Waits until the newest version is stable and its traffic comes through the stable Service.
 async fn until_healthy(cluster: &Cluster) -> Result<()> {
-    let rollout = || cluster.get(Kind::ROLLOUT, "shop", "web").unwrap();
-    let healthy = |rollout: &Value| {
-        let generation = rollout["metadata"]["generation"].to_string();
-        rollout["status"]["phase"] == "Healthy"
-            && rollout["status"]["observedGeneration"] == generation
-            && rollout["status"]["canary"]["weights"]["canary"]["weight"] == 0
-    };
     let mut version = cluster.version();
-    let met = timeout(PATIENCE, version.wait_for(|_| healthy(&rollout()))).await;
-    met.with_context(|| format!("the Rollout is not healthy: {}", rollout()))??;
+    let met =
+        version.wait_for(|_| cluster.get(Kind::ROLLOUT, "shop", "web").is_some_and(|rollout| is_healthy(&rollout)));
+    let last = || format!("the Rollout is not healthy: {:?}", cluster.get(Kind::ROLLOUT, "shop", "web"));
+    timeout(PATIENCE, met).await.with_context(last)??;
     Ok(())
+}
+
+fn is_healthy(rollout: &Value) -> bool {
+    let text = |path: &str| rollout.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let generation = rollout.pointer("/metadata/generation").map(Value::to_string);
+    text("/status/phase").as_deref() == Some("Healthy")
+        && text("/status/observedGeneration") == generation
+        && rollout.pointer("/status/canary/weights/canary/weight") == Some(&json!(0))
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::rollout::Rollout;
 use super::state::{Hands, ReplicaSet, Service, State, Write};
-use super::status::Status;
+use super::status::{Status, whole_seconds};
 use crate::kubernetes::{Cluster, Kind, Refusal};
 
 /// The label that tells whose pods a Pod, a ReplicaSet or a selector means.
@@ -28,7 +28,8 @@ pub struct Unreadable {
     problem: serde_json::Error,
 }
 
-/// Wall-clock time that goes as tokio's clock goes, paused or not.
+/// Wall-clock time that goes as tokio's clock goes, paused or not. It starts with a whole second: what the controller
+/// writes down is cut to whole seconds, and a pause shall not last longer in one run than in another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     started: Instant,
@@ -37,7 +38,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { started: Instant::now(), started_at: SystemTime::now() }
+        Self { started: Instant::now(), started_at: whole_seconds(SystemTime::now()) }
     }
 
     pub(super) fn now(&self) -> SystemTime {

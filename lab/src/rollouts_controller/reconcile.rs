@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use super::sizes::View;
 use super::state::{Hands, Outcome, ReconcileError, ReplicaSet, Service, State, TrafficRouter, Write};
 use super::status::Weights;
+use super::weight::Situation;
 use progress::Pausing;
 
 /// Brings the world one step nearer to what a Rollout wants: Services, then traffic, then pods, then the status.
@@ -69,14 +70,7 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Run<'a> {
-    /// ReplicaSets that are neither new nor stable, oldest first.
-    fn others(&self) -> impl Iterator<Item = &'a ReplicaSet> + use<'a> {
-        let (view, state) = (self.view, self.state);
-        let is_stable = move |set: &&ReplicaSet| view.stable.is_some_and(|stable| stable.hash == set.hash);
-        state.replica_sets.iter().filter(move |set| set.hash != view.new.hash && !is_stable(set))
-    }
-
+impl Run<'_> {
     /// Someone aborted, and has not been overtaken by a promotion.
     fn is_aborted(&self) -> bool {
         self.view.rollout.status.abort && !self.view.rollout.is_fully_promoted() && !self.pausing.goes_on
@@ -105,7 +99,7 @@ impl<'a> Run<'a> {
         if let Some(stable) = stable {
             self.select(&rollout.canary().stable_service, stable, true)?;
         }
-        if self.view.situation() != super::weight::Situation::BackToStable {
+        if self.view.situation() != Situation::BackToStable {
             self.select(&rollout.canary().canary_service, new, true)?;
         }
         Ok(())

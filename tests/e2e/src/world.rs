@@ -78,8 +78,8 @@ impl<'a> World<'a> {
             "canaryService": CANARY_SERVICE,
             "trafficRouting": { "plugins": { web.plugin: web.entry } },
         });
-        for (name, value) in web.canary.as_object().into_iter().flatten() {
-            canary[name] = value.clone();
+        if let (Value::Object(canary), Value::Object(own)) = (&mut canary, web.canary) {
+            canary.extend(own);
         }
         let manifest = json!({
             "apiVersion": "argoproj.io/v1alpha1",

@@ -68,9 +68,13 @@ impl Run<'_> {
         self.resize(new, replicas)
     }
 
-    /// `scaleDownOldReplicaSetsForCanary`. Pods that are not available go in any case.
+    /// `scaleDownOldReplicaSetsForCanary`, for ReplicaSets that are neither new nor stable. Pods that are not available
+    /// go in any case; the rest of such a ReplicaSet waits for the next reconcile, which knows its new version.
     fn scale_down_others(&mut self) -> Result<bool, ReconcileError> {
-        let mut others: Vec<ReplicaSet> = self.others().filter(|set| set.replicas > 0).cloned().collect();
+        let (new, stable) = (&self.view.new.hash, self.view.stable.map(|stable| &stable.hash));
+        let is_other = |set: &&ReplicaSet| set.hash != *new && Some(&set.hash) != stable;
+        let others = self.state.replica_sets.iter().filter(is_other);
+        let mut others: Vec<ReplicaSet> = others.filter(|set| set.replicas > 0).cloned().collect();
         let mut scaled = false;
         for set in &mut others {
             match set.replicas.cmp(&set.available) {
