@@ -97,6 +97,11 @@ impl ControlPlane {
         self.shared.started_at + self.shared.started.elapsed()
     }
 
+    /// A moment in the milliseconds of the journal.
+    pub(crate) fn millis_at(&self, moment: Instant) -> u64 {
+        millis(moment.saturating_duration_since(self.shared.started))
+    }
+
     /// When it was started.
     pub(crate) fn started_at(&self) -> SystemTime {
         self.shared.started_at

@@ -1,25 +1,34 @@
-//! The demo: weight shifts on the lab, asked for by Argo's own client code and carried out by the real plugin.
+//! The demo: the user's story, three ways side by side, with requests that are really sent.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use lab::scenario::{TwoListeners, two_listeners};
-use lab::{Lab, LabConfig};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use anyhow::{Context, ensure};
+use lab::demo::chart::{Picture, png, svg};
+use lab::demo::live::{Frame, LiveView, Mode};
+use lab::demo::play::{Path, Play};
+use lab::demo::report;
+use lab::demo::stage::Stage;
+use lab::demo::world::World;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::say;
 
-/// The canary steps of the story that the plugin exists for.
-const WEIGHTS: [u16; 5] = [10, 60, 80, 90, 100];
+/// Customers before the update, so that the picture begins with a quiet time.
+const QUIET: Duration = Duration::from_secs(3);
 
-/// A step takes milliseconds. Whoever waits longer than this wants to be told.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Customers after the last world is over.
+const TAIL: Duration = Duration::from_secs(2);
+
+/// How often everything is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A world that is not over by then is shown as it is.
+const LONGEST: Duration = Duration::from_secs(100);
+
+/// Each has a network of its own, 127.N.
+const PATHS: [(Path, u8); 3] = [(Path::BuiltIn, 101), (Path::Plugin, 102), (Path::Workaround, 103)];
 
 /// What the demo runs.
 #[derive(Debug, clap::Args)]
@@ -27,150 +36,138 @@ pub(crate) struct Demo {
     /// The plugin's binary.
     #[arg(long, value_name = "FILE")]
     plugin: PathBuf,
-    /// The Go program that plays the rollouts controller.
-    #[arg(long, value_name = "FILE")]
-    host: PathBuf,
+    /// Where the picture goes, as story.svg and story.png.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    out: PathBuf,
+    /// How far the load balancer controller is behind, such as 70s, in the time of the story.
+    #[arg(long, value_name = "TIME", default_value = "70s", value_parser = humantime::parse_duration)]
+    lag: Duration,
+    /// How long the update waits after each step, in the time of the story.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pause: Duration,
+    /// The canary weights that the update goes through, in per cent.
+    #[arg(long, value_name = "WEIGHTS", default_value = "10,60,80,90,100", value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(1..=100))]
+    steps: Vec<u16>,
+    /// Requests per second to each world, 1 to 2000.
+    #[arg(long, value_name = "NUMBER", default_value = "250", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// Pods of the application.
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=50))]
+    pods: u32,
+    /// So many seconds of the story go by in one second, 1 to 20.
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u8).range(1..=20))]
+    lapse: u8,
+    /// The same seed draws the same times.
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    seed: u64,
 }
 
-/// Shows five shifts, one line each.
+/// Plays the story and shows what came of it.
 pub(crate) async fn run(demo: Demo) -> anyhow::Result<()> {
-    let lab = Lab::start(LabConfig::default()).await?;
-    let shop = two_listeners(&lab)?;
-    let mut host = Host::start(&demo, lab.endpoint())?;
-    let connected = host.ask("connect", json!({})).await?;
-    let handshake =
-        connected.result.get("handshakeMicros").and_then(Value::as_f64).context("no time of the handshake")?;
-    say(
-        "A load balancer in memory: `shop`, one rule for port 80 and one for port 443 that also logs people in and shares",
-    );
-    say(
-        "its traffic with a target group of somebody else. Argo Rollouts' own client (1.10.2) starts the plugin and asks",
-    );
-    say(&format!("for five canary weights. From start to handshake: {}.", milliseconds(handshake)));
+    ensure!(demo.plugin.is_file(), "{} is no file; build the plugin first", demo.plugin.display());
+    let play = Play {
+        lapse: f64::from(demo.lapse),
+        lag: demo.lag,
+        steps: demo.steps,
+        pause: demo.pause,
+        pods: demo.pods,
+        rate: demo.rate,
+        seed: demo.seed,
+        plugin: demo.plugin,
+    };
+    introduce(&play);
+    let worlds = perform(&play).await?;
     say("");
-    say("canary    port 80  port 443    both written    SetWeight answered    VerifyWeight");
-    say("               stable:canary           after                 after");
-    for weight in WEIGHTS {
-        say(&step(&lab, &shop, &mut host, weight).await?);
+    say(&report::table(&worlds));
+    explain(&play);
+    let caption = format!(
+        "Load balancer controller {} behind, {} pods, one second here is {} s of the story. Shaded: asked for and not yet true.",
+        humantime::format_duration(play.lag),
+        play.pods,
+        play.lapse,
+    );
+    let title = format!("{} requests a second through an update, three ways", play.rate);
+    let picture = svg(&Picture { title: &title, caption: &caption, worlds: &worlds });
+    std::fs::create_dir_all(&demo.out).with_context(|| format!("cannot make {}", demo.out.display()))?;
+    for (name, bytes) in [("story.png", png(&picture)?), ("story.svg", picture.into_bytes())] {
+        let file = demo.out.join(name);
+        std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+        say(&format!("Picture: {}", file.display()));
     }
-    host.ask("kill", json!({})).await?;
-    say("");
-    say(
-        "SetWeight answered only after DescribeRules had shown the new weights on both rules; a rollouts controller scales",
-    );
-    say(
-        "nothing before that answer. Real here: the plugin, Argo's client code, AWS's SDK and API. Not here: AWS, pods,",
-    );
-    say("requests.");
-    lab.shutdown().await;
     Ok(())
 }
 
-/// Asks for one weight, and reports what the journal and the host measured.
-async fn step(lab: &Lab, shop: &TwoListeners, host: &mut Host, weight: u16) -> anyhow::Result<String> {
-    let before = lab.journal().len();
-    let asked = SystemTime::now();
-    let fields = |method: &str| json!({"method": method, "weight": weight, "rollout": rollout(shop)});
-    let answer = host.ask("call", fields("SetWeight")).await?;
-    let mut written_after = Duration::ZERO;
-    let mut shown = Vec::new();
-    for rule in [&shop.http_rule, &shop.https_rule] {
-        let journal = lab.journal();
-        let written = journal.iter().skip(before).rfind(|entry| entry.accepted() && entry.change(rule).is_some());
-        let written = written.with_context(|| format!("the plugin answered without writing rule {rule}"))?;
-        written_after = written_after.max(written.at.duration_since(asked).unwrap_or_default());
-        let weights = written.change(rule).and_then(|change| change.weights_after.clone()).unwrap_or_default();
-        let of = |group: &str| weights.get(group).copied().unwrap_or_default();
-        ensure!(of(&shop.canary) == weight, "rule {rule} has the canary weight {}, not {weight}", of(&shop.canary));
-        shown.push(format!("{}:{}", of(&shop.stable), of(&shop.canary)));
+fn introduce(play: &Play) {
+    let steps: Vec<String> = play.steps.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "An update of {} pods under {} requests a second to each of three worlds, in canary steps {}, {} apart.",
+        play.pods,
+        play.rate,
+        steps.join("-"),
+        humantime::format_duration(play.pause),
+    ));
+    say(&format!(
+        "The load balancer controller is {} behind. All times of the story are divided by {}.",
+        humantime::format_duration(play.lag),
+        play.lapse,
+    ));
+    say("  built-in    Argo's own ALB router, dynamicStableScale: true");
+    say("  plugin      this plugin, dynamicStableScale: true");
+    say("  workaround  Argo's own ALB router, dynamicStableScale: false");
+    say("");
+    say("Setting the stage (the load balancer controller makes its rules in its own time) ...");
+}
+
+/// All three at the same time, from the same seed.
+async fn perform(play: &Play) -> anyhow::Result<Vec<World>> {
+    let setting = PATHS.map(|(path, network)| Stage::set(play, path, network));
+    let mut stages = futures_util::future::try_join_all(setting).await?;
+    for stage in &mut stages {
+        stage.open(LONGEST + TAIL)?;
     }
-    let verified = host.ask("call", fields("VerifyWeight")).await?;
-    ensure!(verified.result.get("verified") == Some(&json!(true)), "VerifyWeight did not verify {weight}");
-    let [http, https] = shown.as_slice() else { bail!("two rules were looked at") };
-    let written = milliseconds(written_after.as_secs_f64() * 1e6);
-    let answered = milliseconds(answer.micros);
-    Ok(format!("{weight:>4} %  {http:>10}{https:>10}{written:>16}{answered:>22}    verified"))
-}
-
-fn milliseconds(micros: f64) -> String {
-    format!("{:.1} ms", micros / 1e3)
-}
-
-fn rollout(shop: &TwoListeners) -> Value {
-    let entry = json!({
-        "stableTargetGroupArn": shop.stable,
-        "canaryTargetGroupArn": shop.canary,
-        "ruleArns": [shop.http_rule, shop.https_rule],
-    });
-    let canary = json!({
-        "dynamicStableScale": true,
-        "steps": WEIGHTS.map(|weight| json!({"setWeight": weight})),
-        "trafficRouting": {"plugins": {"argoproj-labs/alb": entry}},
-    });
-    json!({
-        "metadata": {"namespace": "shop", "name": "web", "uid": "00000000-0000-0000-0000-000000000001"},
-        "spec": {"replicas": 10, "strategy": {"canary": canary}},
-        "status": {"stableRS": "5f6d7c8b9", "currentPodHash": "7d9c6b5f4"},
-    })
-}
-
-/// The Go program, asked line by line.
-struct Host {
-    // Held so that the process ends with the demo, also when the demo fails.
-    _process: Child,
-    commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-    _folder: tempfile::TempDir,
-    asked: u64,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: Value,
-    error: Option<String>,
-    micros: f64,
-}
-
-impl Host {
-    fn start(demo: &Demo, endpoint: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("no folder for the host")?;
-        let mut process = Command::new(absolute(&demo.host)?)
-            .arg(absolute(&demo.plugin)?)
-            .args(["--allow", "shop=arn:aws:elasticloadbalancing:us-east-1:000000000000:*"])
-            .current_dir(folder.path())
-            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", endpoint)
-            .env("AWS_ACCESS_KEY_ID", "lab")
-            .env("AWS_SECRET_ACCESS_KEY", "lab")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("NO_PROXY", "127.0.0.1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start the host {}", demo.host.display()))?;
-        let commands = process.stdin.take().context("the host has no stdin")?;
-        let answers = BufReader::new(process.stdout.take().context("the host has no stdout")?).lines();
-        Ok(Self { _process: process, commands, answers, _folder: folder, asked: 0 })
-    }
-
-    /// Sends one command and waits for its answer.
-    async fn ask(&mut self, command: &str, mut fields: Value) -> anyhow::Result<Answer> {
-        self.asked += 1;
-        let object = fields.as_object_mut().context("a command's fields are an object")?;
-        object.extend([("id".to_owned(), self.asked.into()), ("cmd".to_owned(), command.into())]);
-        self.commands.write_all(format!("{fields}\n").as_bytes()).await.context("the host is gone")?;
-        let line = timeout(PATIENCE, self.answers.next_line()).await;
-        let line = line.map_err(|_| anyhow!("no answer to {command} within {PATIENCE:?}"))?;
-        let answer: Answer = serde_json::from_str(&line?.context("the host ended")?)?;
-        match answer.error {
-            Some(error) => bail!("{command}: {error}"),
-            None => Ok(answer),
+    let began = Instant::now();
+    let mut view = LiveView::new(io::stdout(), Mode::of_stdout());
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (mut updated, mut over) = (false, None);
+    let last = loop {
+        ticks.tick().await;
+        let elapsed = began.elapsed();
+        let frame = Frame { elapsed, worlds: stages.iter_mut().map(Stage::look).collect() };
+        view.show(&frame)?;
+        if !updated && elapsed >= QUIET {
+            updated = true;
+            for stage in &mut stages {
+                stage.update()?;
+            }
         }
+        if over.is_none() && updated && stages.iter().all(Stage::is_over) {
+            over = Some(elapsed);
+        }
+        if over.is_some_and(|over| elapsed >= over + TAIL) || elapsed >= LONGEST {
+            break frame;
+        }
+    };
+    view.finish(&last)?;
+    let mut worlds = Vec::new();
+    for stage in stages {
+        worlds.push(stage.strike().await?);
     }
+    Ok(worlds)
 }
 
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    path.canonicalize().with_context(|| format!("{} cannot be found", path.display()))
+fn explain(play: &Play) {
+    say(
+        "Real: every request and answer, the load balancer nodes that split them by rule, weight and target health, pods as",
+    );
+    say("HTTP servers, the plugin (its own binary, through its gRPC door, with AWS's SDK and a Kubernetes client).");
+    say(
+        "Modelled: AWS's API, the Kubernetes API, the rollouts controller (its order of calls is compared with recordings of",
+    );
+    say(&format!(
+        "the real one), the load balancer controller, and time: all of the story's times are divided by {}.",
+        play.lapse
+    ));
+    say("The plugin's own gate looks every 3 s, which is not shortened.");
 }

@@ -22,13 +22,18 @@ mod control_plane;
 mod data_plane;
 /// The stage of the demo: customers, the live view, the table and the picture.
 pub mod demo {
+    mod asked;
     pub mod chart;
     mod figures;
     pub mod live;
     pub mod load;
+    mod objects;
+    pub mod play;
     #[cfg(test)]
     mod rehearsal;
     pub mod report;
+    mod rules;
+    pub mod stage;
     pub mod world;
 }
 pub mod kubernetes;

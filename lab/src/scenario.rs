@@ -95,6 +95,36 @@ fn described(targets: &[SocketAddrV4]) -> Vec<TargetDescription> {
     targets.iter().map(described).collect()
 }
 
+/// ARNs of the scenario [`web`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Web {
+    /// Target group `web-stable`.
+    pub stable: String,
+    /// Target group `web-canary`.
+    pub canary: String,
+    /// The rule of the HTTP listener, for host `shop.example.com`: stable 100, canary 0.
+    pub rule: String,
+}
+
+/// What Terraform would make for one application: a load balancer, an HTTP listener, a rule that holds two target groups.
+pub fn web(lab: &Lab) -> Result<Web, ApiError> {
+    let load_balancer = load_balancer(lab, "web")?;
+    let stable = target_group(lab, "web-stable")?;
+    let canary = target_group(lab, "web-canary")?;
+    let listener = listener(lab, &load_balancer, ListenerProtocol::Http, 80)?;
+    let rule = rule(
+        lab,
+        CreateRule {
+            listener_arn: listener,
+            priority: 1,
+            conditions: vec![host("shop.example.com")],
+            actions: vec![forward(1, &[(&stable, 100), (&canary, 0)])],
+            ..CreateRule::default()
+        },
+    )?;
+    Ok(Web { stable, canary, rule })
+}
+
 fn load_balancer(lab: &Lab, name: &str) -> Result<String, ApiError> {
     let input = CreateLoadBalancer {
         name: name.to_owned(),

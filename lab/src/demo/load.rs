@@ -1,5 +1,6 @@
 //! The customers: requests at a steady rate, whatever happens to the ones before.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,9 +75,17 @@ pub struct Load {
     sender: JoinHandle<()>,
 }
 
-/// One record for each request that was sent, in that order; `None` while it is under way.
+/// What came back so far, shared with those who bring it.
 #[derive(Debug, Clone, Default)]
-struct Records(Arc<Mutex<Vec<Option<Record>>>>);
+struct Records(Arc<Mutex<Book>>);
+
+#[derive(Debug, Default)]
+struct Book {
+    /// One record for each request that was sent, in that order; `None` while it is under way.
+    records: Vec<Option<Record>>,
+    /// Those that have ended, by their end: who watches does not have to count again.
+    outcomes: BTreeMap<Outcome, u64>,
+}
 
 /// What all requests have in common.
 #[derive(Debug)]
@@ -98,10 +107,10 @@ impl Load {
         Ok(Self { records, stop, sender })
     }
 
-    /// What came back so far. Requests that are under way are not in it.
+    /// What came back so far, by its end. Requests that are under way are not in it.
     #[must_use]
-    pub fn traffic(&self) -> Traffic {
-        Traffic::of(&self.records.open())
+    pub fn outcomes(&self) -> BTreeMap<Outcome, u64> {
+        self.records.open().outcomes.clone()
     }
 
     /// Sends no more, and waits for the answers that are still to come.
@@ -110,16 +119,14 @@ impl Load {
         drop(stop);
         // An error would be a panic of the sender, which has been printed already.
         let _ = sender.await;
-        let records = records.open();
-        Traffic::of(&records)
+        Traffic::of(&records.open().records)
     }
 
     /// Waits until everything is sent and answered.
     pub async fn finish(self) -> Traffic {
         let Self { records, stop: _stop, sender } = self;
         let _ = sender.await;
-        let records = records.open();
-        Traffic::of(&records)
+        Traffic::of(&records.open().records)
     }
 }
 
@@ -134,13 +141,15 @@ async fn send_all(customer: Arc<Customer>, schedule: Schedule, records: Records,
             () = sleep_until(begun + at) => {}
         }
         while under_way.try_join_next().is_some() {}
-        records.open().push(None);
+        records.open().records.push(None);
         let (customer, target, records) = (Arc::clone(&customer), target.clone(), records.clone());
         under_way.spawn(async move {
             let (outcome, version) = customer.ask(target).await;
             // From when it was due, not from when it was sent: a sender that is late must not hide it.
             let latency = begun.elapsed().saturating_sub(at);
-            if let Some(record) = records.open().get_mut(number) {
+            let mut book = records.open();
+            *book.outcomes.entry(outcome).or_default() += 1;
+            if let Some(record) = book.records.get_mut(number) {
                 *record = Some(Record { at, latency, outcome, version });
             }
         });
@@ -214,7 +223,7 @@ fn outcome(error: &Error) -> Outcome {
 }
 
 impl Records {
-    fn open(&self) -> MutexGuard<'_, Vec<Option<Record>>> {
+    fn open(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
