@@ -25,9 +25,10 @@ export NO_PROXY := 127.0.0.1,localhost
 help: ## lists the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(HOST) ## shows five weight shifts on a load balancer in memory, through the real plugin
-	$(CARGO) build --locked -p $(PLUGIN) -p lab --bins
-	@$(CARGO) run --locked --quiet -p lab -- demo --plugin target/debug/$(PLUGIN) --host $(HOST)
+demo: ## plays the user's story on a load balancer of this machine, three ways side by side; DEMO="--lag 30s" changes it
+	$(CARGO) build --locked -p $(PLUGIN)
+	$(CARGO) build --locked --release -p lab
+	@target/release/lab demo --plugin target/debug/$(PLUGIN) --out target/demo $(DEMO)
 
 test: $(HOSTS) ## unit and integration tests
 	$(CARGO) test --locked

@@ -43,7 +43,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "TIME", default_value = "70s", value_parser = humantime::parse_duration)]
     lag: Duration,
     /// How long the update waits after each step, in the time of the story.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = humantime::parse_duration)]
     pause: Duration,
     /// The canary weights that the update goes through, in per cent.
     #[arg(long, value_name = "WEIGHTS", default_value = "10,60,80,90,100", value_delimiter = ',',
@@ -165,9 +165,13 @@ fn explain(play: &Play) {
     say(
         "Modelled: AWS's API, the Kubernetes API, the rollouts controller (its order of calls is compared with recordings of",
     );
+    say("the real one), the load balancer controller, and time.");
     say(&format!(
-        "the real one), the load balancer controller, and time: all of the story's times are divided by {}.",
+        "The story's times are divided by {0}. The plugin's gate looks every 3 s, which is not: its waits are {0} times too long.",
         play.lapse
     ));
-    say("The plugin's own gate looks every 3 s, which is not shortened.");
+    say(
+        "A load balancer answers 503 for a group without targets, and 502 while a pod that is gone is still registered.",
+    );
+    say("");
 }

@@ -15,3 +15,4 @@ mod person;
 mod scenario;
 mod shop;
 mod static_binary;
+mod story;

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Play {
     /// So many seconds of the story go by in one second.
     pub lapse: f64,
-    /// How long the load balancer controller takes from an annotation to its own run.
+    /// How long the load balancer controller takes from the reading of an annotation to its ModifyRule.
     pub lag: Duration,
     /// The canary weights that the update goes through, 0 to 100.
     pub steps: Vec<u16>,
@@ -63,7 +63,7 @@ impl Default for Play {
             lapse: 10.0,
             lag: Duration::from_secs(70),
             steps: vec![10, 60, 80, 90, 100],
-            pause: Duration::from_secs(30),
+            pause: Duration::from_secs(90),
             pods: 10,
             rate: 250,
             seed: 1,

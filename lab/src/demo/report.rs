@@ -99,6 +99,7 @@ fn rows(worlds: &[World]) -> Vec<Row> {
             format!("{}, {}", time(latencies.median), time(latencies.p99))
         }),
         row("pod-seconds paid", &|world| grouped(world.pod_time.as_secs())),
+        row("pods at most", &|world| grouped(most_pods(world))),
     ]);
     let steps = step_labels(worlds);
     if !steps.is_empty() {
@@ -108,6 +109,11 @@ fn rows(worlds: &[World]) -> Vec<Row> {
         rows.push(row(&format!("  {label}"), &|world| lags(world, label)));
     }
     rows
+}
+
+fn most_pods(world: &World) -> u64 {
+    let pods = world.samples.iter().map(|sample| u64::from(sample.stable_pods) + u64::from(sample.canary_pods));
+    pods.max().unwrap_or_default()
 }
 
 /// The labels of all worlds' steps, each once. A label that only some worlds have stands after the one that it follows there.

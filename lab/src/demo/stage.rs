@@ -180,7 +180,6 @@ impl Stage {
     /// If the Rollout is gone.
     pub fn update(&mut self) -> anyhow::Result<()> {
         self.cluster.merge_patch(Kind::ROLLOUT, objects::NAMESPACE, objects::NAME, &objects::next_version())?;
-        self.tell("a new version is pushed");
         Ok(())
     }
 
@@ -195,6 +194,7 @@ impl Stage {
             stable_pods,
             canary_pods,
         };
+        self.tell_of(&now);
         self.samples.push(now.clone());
         let mut failures = self.load.as_ref().map(Load::outcomes).unwrap_or_default();
         let requests = failures.values().sum();
@@ -278,8 +278,19 @@ impl Stage {
         self.workload.pod_time().values().sum()
     }
 
-    fn tell(&mut self, text: &str) {
-        self.events.push(Event { at: self.began.elapsed(), text: text.to_owned() });
+    /// The moments that the story is about.
+    fn tell_of(&mut self, now: &Sample) {
+        let before = self.samples.last();
+        let had_stable = before.is_some_and(|before| before.stable_pods > 0);
+        let still_sent = 100 - now.farthest().unwrap_or(100).min(100);
+        let text = if had_stable && now.stable_pods == 0 && now.wished > 0 {
+            format!("the last stable pod is gone, its group still gets {still_sent} % of the requests")
+        } else if before.is_some_and(|before| before.wished > 0) && now.wished == 0 {
+            "the new version is promoted".to_owned()
+        } else {
+            return;
+        };
+        self.events.push(Event { at: now.at, text });
     }
 }
 

@@ -131,10 +131,11 @@ impl LbcConfig {
         Self { limits: ClientLimits::UntilV3_1, neighbours: Some(neighbours), ..Self::idle(seed) }
     }
 
-    /// A controller that is so far behind that each run starts this long after its event: the user's story has 70 s.
+    /// A controller whose calls are throttled so much that each run takes this long from the reading of the annotations to its first
+    /// rule: the user's story has 70 s.
     #[must_use]
     pub fn lagging(seed: u64, lag: Duration) -> Self {
-        Self { lag: Delay::fixed(lag), ..Self::idle(seed) }
+        Self { before_rules: Delay::fixed(lag), ..Self::idle(seed) }
     }
 }
 
