@@ -190,6 +190,21 @@ async fn a_rollout_at_rest_asks_for_no_health() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollout_at_rest_does_not_fail_because_its_pods_cannot_be_looked_at() {
+    let (fake, rollout) = promotion();
+    fake.set("http", &[("stable", 100), ("canary", 0)]);
+    fake.fail_always("targets", Fault::Access);
+    let router = router(&fake);
+    router.set_weight(&rollout, 0, &[]).await.unwrap();
+    assert_eq!(router.verify_weight(&rollout, 0, &[]).await, Verification::Verified);
+    // What would move traffic is another matter.
+    fake.set("http", &[("stable", 0), ("canary", 100)]);
+    tokio::time::advance(OBSERVATION_STANDS).await;
+    let error = error_of(&router, &rollout, 0).await;
+    assert!(error.contains("AccessDenied"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plain_raise_without_dynamic_stable_scale_is_answered_with_yes_in_the_end() {
     let (fake, rollout) = update(false);
     let router = router(&fake);
