@@ -12,6 +12,7 @@ pub use error::{Error, ErrorKind};
 
 mod api;
 mod error;
+mod objects;
 mod pods;
 
 /// What stands behind a Service.

@@ -1,8 +1,12 @@
-//! The lab: an endpoint on loopback that speaks the query protocol of AWS Elastic Load Balancing v2.
+//! The lab: a proving ground for weight shifts on an AWS load balancer, on loopback and without an AWS account.
 //!
-//! It has the control plane only: load balancers, target groups and their targets, listeners, rules, attributes and tags, set up
-//! and changed with AWS's own clients, and refused as AWS refuses. It keeps a journal of every write and can be told to
-//! misbehave. No AWS account is needed, and no request leaves the machine.
+//! * [`Lab`]: an endpoint that speaks the query protocol of Elastic Load Balancing v2. Set up and changed with AWS's own clients, it
+//!   refuses what AWS refuses, keeps a journal of every write, and can be told to misbehave.
+//! * [`DataPlane`]: load balancer nodes that split real HTTP by what that API says, each in its own time.
+//! * [`kubernetes`]: a small Kubernetes API; [`workload`]: the pods of its ReplicaSets, as HTTP servers.
+//! * [`load_balancer_controller`]: another writer, which behaves like the AWS Load Balancer Controller.
+//! * [`rollouts_controller`]: a model of the Argo Rollouts controller, which starts a plugin or plays the built-in ALB router.
+//! * [`demo`]: all of it together, with customers.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -20,22 +24,7 @@
 
 mod control_plane;
 mod data_plane;
-/// The stage of the demo: customers, the live view, the table and the picture.
-pub mod demo {
-    mod asked;
-    pub mod chart;
-    mod figures;
-    pub mod live;
-    pub mod load;
-    mod objects;
-    pub mod play;
-    #[cfg(test)]
-    mod rehearsal;
-    pub mod report;
-    mod rules;
-    pub mod stage;
-    pub mod world;
-}
+pub mod demo;
 pub mod kubernetes;
 pub mod load_balancer_controller;
 pub mod rollouts_controller;

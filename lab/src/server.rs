@@ -25,6 +25,8 @@ use crate::control_plane::model::Limits;
 use crate::control_plane::model::targets::Probing;
 use crate::control_plane::tokens::Role;
 use crate::control_plane::{ControlPlane, JournalTail};
+use crate::data_plane::DataPlane;
+use crate::data_plane::config::DataPlaneConfig;
 
 /// How a lab is set up. `LabConfig::default()` is right for tests.
 #[derive(Debug, Clone)]
@@ -43,12 +45,15 @@ pub struct LabConfig {
     pub buckets: Option<BucketSizes>,
     /// Without a data plane nobody probes targets: so long after its registration a target in use is healthy.
     pub healthy_after: Duration,
+    /// Load balancer nodes that serve the listeners; `None` serves the API alone.
+    pub data_plane: Option<DataPlaneConfig>,
 }
 
 /// A running lab. It stops when it is dropped, or by [`Lab::shutdown`].
 #[derive(Debug)]
 pub struct Lab {
     control_plane: ControlPlane,
+    data_plane: Option<Arc<DataPlane>>,
     endpoint: String,
     /// Dropping it tells the server to stop.
     stop: oneshot::Sender<()>,
@@ -87,6 +92,7 @@ pub struct FaultSwitch<'a> {
 #[derive(Debug)]
 struct Shared {
     control_plane: ControlPlane,
+    data_plane: Option<Arc<DataPlane>>,
     requests: AtomicU64,
 }
 
@@ -100,6 +106,7 @@ impl Default for LabConfig {
             rules_per_load_balancer: 100,
             buckets: None,
             healthy_after: Duration::ZERO,
+            data_plane: None,
         }
     }
 }
@@ -125,13 +132,20 @@ impl Lab {
         let control_plane = ControlPlane::new(&config.region, config.seed, limits);
         control_plane.set_buckets(config.buckets);
         control_plane.set_probing(Probing::Nobody { healthy_after: config.healthy_after });
-        let shared = Arc::new(Shared { control_plane: control_plane.clone(), requests: AtomicU64::new(0) });
+        let data_plane = config.data_plane.map(|nodes| Arc::new(DataPlane::start(control_plane.clone(), nodes)));
+        let shared = Arc::new(Shared {
+            control_plane: control_plane.clone(),
+            data_plane: data_plane.clone(),
+            requests: AtomicU64::new(0),
+        });
         let app = Router::new()
             .route("/", post(api::call))
             .route("/lab", get(admin::glance))
             .route("/lab/journal", get(admin::journal))
             .route("/lab/faults", get(admin::list_faults).post(admin::add_fault).delete(admin::clear_faults))
             .route("/lab/buckets", get(admin::bucket_levels).post(admin::set_buckets).delete(admin::remove_buckets))
+            .route("/lab/listeners", get(admin::listeners))
+            .route("/lab/traffic", get(admin::traffic))
             .route("/lab/roles", get(admin::list_roles).post(admin::add_role))
             .with_state(shared);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -139,7 +153,7 @@ impl Lab {
             // An error of the receiver means that the lab was dropped.
             axum::serve(listener, app).with_graceful_shutdown(async { stopped.await.unwrap_or_default() }).await
         });
-        Ok(Self { control_plane, endpoint, stop, server })
+        Ok(Self { control_plane, data_plane, endpoint, stop, server })
     }
 
     /// The URL to give to AWS's clients, such as `http://127.0.0.1:40123`.
@@ -150,6 +164,11 @@ impl Lab {
     /// The API without HTTP.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
+    }
+
+    /// The load balancer nodes, if the lab has any.
+    pub fn data_plane(&self) -> Option<&DataPlane> {
+        self.data_plane.as_deref()
     }
 
     /// All writes so far, in the order in which they took effect.
@@ -187,9 +206,12 @@ impl Lab {
         self.control_plane.add_role(role)
     }
 
-    /// Stops the server and waits until the last answer is sent.
+    /// Stops the server and the nodes, and waits until the last answer is sent.
     pub async fn shutdown(self) {
         drop(self.stop);
+        if let Some(data_plane) = &self.data_plane {
+            data_plane.shutdown().await;
+        }
         // An error would be a panic of the server, which has been printed already.
         let _ = self.server.await;
     }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Pod as ApiPod, Service};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::Mutex;
 
+use super::objects::{self, PodObject, ServiceObject};
 use super::{Backends, Cluster, Error, pods};
 
 /// How many Pods one page holds.
@@ -74,14 +74,14 @@ impl fmt::Debug for Api {
 impl Cluster for Api {
     async fn backends(&self, namespace: &str, service: &str) -> Result<Backends, Error> {
         let client = self.client().await?;
-        let services: kube::Api<Service> = kube::Api::namespaced(client.clone(), namespace);
+        let services: kube::Api<ServiceObject> =
+            kube::Api::namespaced_with(client.clone(), namespace, &objects::services());
         let subject = format!("{namespace}/{service}");
         let found = services.get(service).await.map_err(|error| Error::of("get", "services", &subject, &error))?;
-        let spec = found.spec.unwrap_or_default();
-        let selector = spec.selector.unwrap_or_default();
+        let selector = found.spec.selector;
         let Some(query) = pods::label_query(&selector) else { return Ok(Backends::default()) };
-        let ports = spec.ports.unwrap_or_default();
-        let all: kube::Api<ApiPod> = kube::Api::namespaced(client, namespace);
+        let ports = found.spec.ports;
+        let all: kube::Api<PodObject> = kube::Api::namespaced_with(client, namespace, &objects::pods());
         let mut backends = Backends { selector, pods: Vec::new() };
         let mut page = ListParams::default().labels(&query).limit(PAGE);
         loop {

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Pod as ApiPod, ServicePort};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-
 use super::Pod;
+use super::objects::{PodObject, Port, ServicePort};
 
 /// The Pod, if it could serve a Service with these ports.
-pub(super) fn serving(pod: &ApiPod, ports: &[ServicePort]) -> Option<Pod> {
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-    let containers = status.container_statuses.as_deref().unwrap_or_default();
-    let ready = containers.len() >= spec.containers.len() && containers.iter().all(|container| container.ready);
-    if pod.metadata.deletion_timestamp.is_some() || status.phase.as_deref() != Some("Running") || !ready {
+pub(super) fn serving(pod: &PodObject, ports: &[ServicePort]) -> Option<Pod> {
+    let status = pod.status.as_ref()?;
+    let containers = &status.container_statuses;
+    let ready = containers.len() >= pod.spec.containers.len() && containers.iter().all(|container| container.ready);
+    if pod.metadata.deletion_timestamp.is_some() || status.phase != "Running" || !ready {
         return None;
     }
     let addresses: Vec<IpAddr> = addresses(pod);
@@ -34,9 +32,9 @@ pub(super) fn label_query(selector: &BTreeMap<String, String>) -> Option<String>
     (!terms.is_empty()).then(|| terms.join(","))
 }
 
-fn addresses(pod: &ApiPod) -> Vec<IpAddr> {
+fn addresses(pod: &PodObject) -> Vec<IpAddr> {
     let Some(status) = &pod.status else { return Vec::new() };
-    let all = status.pod_ips.iter().flatten().map(|address| address.ip.as_str());
+    let all = status.pod_ips.iter().map(|address| address.ip.as_str());
     let mut addresses: Vec<IpAddr> =
         all.chain(status.pod_ip.as_deref()).filter_map(|address| address.parse().ok()).collect();
     addresses.sort();
@@ -45,15 +43,13 @@ fn addresses(pod: &ApiPod) -> Vec<IpAddr> {
 }
 
 /// A `targetPort` left out is the Service's own port; a name is one of a container's ports (Kubernetes, "Service").
-fn target_port(pod: &ApiPod, port: &ServicePort) -> Option<u16> {
+fn target_port(pod: &PodObject, port: &ServicePort) -> Option<u16> {
     match &port.target_port {
-        None | Some(IntOrString::Int(0)) => u16::try_from(port.port).ok(),
-        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
-        Some(IntOrString::String(name)) => {
-            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-            let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-            let named = ports.find(|port| port.name.as_ref() == Some(name));
-            named.and_then(|port| u16::try_from(port.container_port).ok())
+        None | Some(Port::Number(0)) => Some(port.port),
+        Some(Port::Number(number)) => Some(*number),
+        Some(Port::Name(name)) => {
+            let mut ports = pod.spec.containers.iter().flat_map(|container| &container.ports);
+            ports.find(|port| port.name.as_ref() == Some(name)).map(|port| port.container_port)
         }
     }
 }
@@ -64,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(change: &Value) -> ApiPod {
+    fn pod(change: &Value) -> PodObject {
         let mut pod = json!({
             "metadata": {"name": "web-1", "labels": {"app": "web"}},
             "spec": {"containers": [{"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}]},
@@ -102,7 +98,7 @@ mod tests {
             json!({"status": {"phase": "Pending"}}),
             json!({"status": {"containerStatuses": []}}),
             json!({"status": {"containerStatuses": [{"name": "web", "ready": false, "image": "", "imageID": "", "restartCount": 0}]}}),
-            json!({"status": {"podIP": null, "podIPs": null}}),
+            json!({"status": {"podIP": null, "podIPs": []}}),
         ] {
             assert_eq!(serving(&pod(&change), &http), None, "{change}");
         }

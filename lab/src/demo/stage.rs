@@ -42,7 +42,6 @@ pub struct Stage {
     path: Path,
     cluster: Cluster,
     lab: Lab,
-    data_plane: DataPlane,
     kubernetes: KubernetesApi,
     load_balancer_controller: LoadBalancerController,
     workload: Workload,
@@ -67,8 +66,8 @@ impl Stage {
     /// # Errors
     /// If something cannot be started, or is not ready within two minutes.
     pub async fn set(play: &Play, path: Path, network: u8) -> anyhow::Result<Self> {
-        let lab = Lab::start(LabConfig { seed: play.seed, ..LabConfig::default() }).await?;
-        let data_plane = DataPlane::start(lab.control_plane().clone(), data_plane_config(play));
+        let nodes = Some(data_plane_config(play));
+        let lab = Lab::start(LabConfig { seed: play.seed, data_plane: nodes, ..LabConfig::default() }).await?;
         let cluster = Cluster::default();
         let kubernetes = KubernetesApi::start(cluster.clone())?;
         let folder = tempfile::tempdir()?;
@@ -108,7 +107,6 @@ impl Stage {
             path,
             cluster,
             lab,
-            data_plane,
             kubernetes,
             load_balancer_controller,
             workload,
@@ -140,7 +138,7 @@ impl Stage {
             }
             let Some(groups) = Groups::find(&self.cluster) else { continue };
             self.rules = Rules::holding(self.lab.control_plane(), groups);
-            let nodes = self.data_plane.may_send_to(&self.rules.groups.stable);
+            let nodes = self.data_plane()?.may_send_to(&self.rules.groups.stable);
             let all_serve = nodes.len() == data_plane_config(&self.play).nodes
                 && nodes.iter().all(|node| node.targets.len() == pods);
             if all_serve && self.is_healthy() && self.rules.shares(self.lab.control_plane()) == [0] {
@@ -156,7 +154,7 @@ impl Stage {
     /// If the load cannot be made.
     pub fn open(&mut self, duration: Duration) -> anyhow::Result<()> {
         let listener = self.rules.listener(self.lab.control_plane()).context("no listener has the rule")?;
-        let nodes = self.data_plane.addresses(&listener).into_iter().map(|node| node.address).collect();
+        let nodes = self.data_plane()?.addresses(&listener).into_iter().map(|node| node.address).collect();
         let load = LoadConfig {
             nodes,
             host: objects::HOST.to_owned(),
@@ -230,7 +228,6 @@ impl Stage {
         }
         self.load_balancer_controller.shutdown().await;
         self.workload.shutdown().await;
-        self.data_plane.shutdown().await;
         self.kubernetes.shutdown().await;
         self.lab.shutdown().await;
         let Self { path, samples, events, .. } = self;
@@ -253,6 +250,10 @@ impl Stage {
                 settled: reached(at, weight),
             })
             .collect()
+    }
+
+    fn data_plane(&self) -> anyhow::Result<&DataPlane> {
+        self.lab.data_plane().context("the lab has no load balancer nodes")
     }
 
     fn is_healthy(&self) -> bool {

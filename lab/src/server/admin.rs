@@ -1,5 +1,6 @@
-//! The lab's own pages, in JSON: the state at a glance, the journal, the faults, the buckets and the roles.
+//! The lab's own pages, in JSON: the state at a glance, the journal, the faults, the buckets, the roles and the traffic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,8 @@ use crate::control_plane::buckets::{BucketLevels, BucketSizes};
 use crate::control_plane::faults::Fault;
 use crate::control_plane::journal::JournalReport;
 use crate::control_plane::tokens::Role;
+use crate::data_plane::NodeAddress;
+use crate::data_plane::counters::Traffic;
 
 /// Done, or what was wrong with the request.
 type Done = Result<StatusCode, (StatusCode, String)>;
@@ -54,6 +57,19 @@ pub(super) async fn set_buckets(State(shared): State<Arc<Shared>>, Json(sizes): 
 pub(super) async fn remove_buckets(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.control_plane.set_buckets(None);
     StatusCode::NO_CONTENT
+}
+
+/// Where the nodes serve each listener.
+pub(super) async fn listeners(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, Vec<NodeAddress>>> {
+    let Some(data_plane) = &shared.data_plane else { return Json(BTreeMap::new()) };
+    let account = shared.control_plane.account();
+    let served = account.listeners.iter().map(|listener| (listener.arn.clone(), data_plane.addresses(&listener.arn)));
+    Json(served.filter(|(_, nodes)| !nodes.is_empty()).collect())
+}
+
+/// What became of all requests, `null` without a data plane.
+pub(super) async fn traffic(State(shared): State<Arc<Shared>>) -> Json<Option<Traffic>> {
+    Json(shared.data_plane.as_ref().map(|data_plane| data_plane.counters()))
 }
 
 pub(super) async fn list_roles(State(shared): State<Arc<Shared>>) -> Json<Vec<Role>> {

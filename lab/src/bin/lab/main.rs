@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::{BucketSizes, Lab, LabConfig, scenario};
+use lab::{BucketSizes, DataPlaneConfig, JournalEntry, Lab, LabConfig, NodeAddress, scenario};
 
 mod demo;
 
@@ -31,6 +32,8 @@ enum Command {
     ///   GET, POST, DELETE      /lab/faults: bad days
     ///   GET, POST, DELETE      /lab/buckets: AWS's throttling
     ///   GET, POST              /lab/roles: which ExternalId AssumeRole asks for
+    ///   GET /lab/listeners     with --nodes: where each node serves each listener
+    ///   GET /lab/traffic       with --nodes: what became of all requests
     ///
     /// Two throttled shifts, for example, and then good weather again:
     ///
@@ -64,7 +67,13 @@ struct Serve {
     /// Rules per load balancer, default rules not counted.
     #[arg(long, value_name = "RULES", default_value_t = LabConfig::default().rules_per_load_balancer)]
     rules_per_load_balancer: usize,
-    /// How long a registered target is `initial` before it is healthy, such as 30s. Nobody probes it.
+    /// Load balancer nodes that really split HTTP among targets on 127.x.x.x, 1 to 16. Without them only the API is served.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=16))]
+    nodes: Option<u8>,
+    /// How far a node may be behind the API, such as 2s. Each follows each change after a time of its own.
+    #[arg(long, value_name = "DURATION", default_value = "2s", requires = "nodes")]
+    node_lag: humantime::Duration,
+    /// How long a registered target is `initial` before it is healthy, such as 30s, when there are no nodes to probe it.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     healthy_after: humantime::Duration,
     /// The region in ARNs and host names.
@@ -95,6 +104,11 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
         rules_per_load_balancer: arguments.rules_per_load_balancer,
         buckets: arguments.buckets.then(BucketSizes::default),
         healthy_after: arguments.healthy_after.into(),
+        data_plane: arguments.nodes.map(|nodes| DataPlaneConfig {
+            nodes: usize::from(nodes),
+            lag: Duration::ZERO..=arguments.node_lag.into(),
+            ..DataPlaneConfig::default()
+        }),
         ..LabConfig::default()
     };
     let region = config.region.clone();
@@ -106,12 +120,27 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     }
     loop {
         tokio::select! {
-            entry = writes.next() => say(&entry.to_string()),
+            entry = writes.next() => {
+                say(&entry.to_string());
+                say_where_served(&lab, &entry).await;
+            }
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted.context("cannot wait for an interrupt")?;
                 lab.shutdown().await;
                 return Ok(());
             }
+        }
+    }
+}
+
+/// After the creation of a listener: where it can be reached, once every node serves it.
+async fn say_where_served(lab: &Lab, entry: &JournalEntry) {
+    let (Some(data_plane), "CreateListener", true) = (lab.data_plane(), &*entry.operation, entry.accepted()) else {
+        return;
+    };
+    for change in entry.changes.iter().filter(|change| change.arn.contains(":listener/app/")) {
+        for NodeAddress { node, address } in data_plane.listening(&change.arn).await {
+            say(&format!("             {node} serves it on http://{address}"));
         }
     }
 }
