@@ -75,6 +75,13 @@ impl Gates {
         !self.rising || self.is_open(to, none_wished) || from.healthy_targets < to.healthy
     }
 
+    /// The group has enough healthy Pods for a share that needs so many. As with [`Gates::may_rise`], traffic is not held where
+    /// fewer are.
+    pub(super) fn may_carry(self, to: &Side, from: &Side, pods: usize) -> bool {
+        let percent = usize::try_from(self.min_healthy_percent).unwrap_or(100);
+        !self.rising || to.healthy * 100 >= pods * percent || from.healthy_targets < to.healthy
+    }
+
     /// After a promotion without ping-pong the same version stands behind both Services, but its Pods are not in the
     /// stable group yet (argo-rollouts#4433): the host moves the stable Service's selector and asks for weight 0 in one
     /// reconcile.

@@ -106,12 +106,23 @@ impl Gatekeeper<'_> {
             Direction::ToCanary => (canary, stable, &wish.services.canary, &wish.split.canary),
             Direction::ToStable => (stable, canary, &wish.services.stable, &wish.split.stable),
         };
-        let open = wish.gates.may_rise(to, from, self.recorded.no_pods);
-        (!open).then(|| Cause::Rising {
-            group: group.clone(),
-            service: format!("{}/{service}", wish.services.namespace),
-            percent: wish.gates.min_healthy_percent,
-        })
+        let service = || format!("{}/{service}", wish.services.namespace);
+        if !wish.gates.may_rise(to, from, self.recorded.no_pods) {
+            let percent = wish.gates.min_healthy_percent;
+            return Some(Cause::Rising { group: group.clone(), service: service(), percent });
+        }
+        let pods = self.pods_for_stable().filter(|_| direction == Direction::ToStable)?;
+        let enough = wish.gates.may_carry(to, from, pods);
+        (!enough).then(|| Cause::TooFewPods { group: group.clone(), service: service(), pods })
+    }
+
+    /// With dynamicStableScale: how many Pods the wished share of stable needs. The host decides by counts of Pods that may be
+    /// on their way out already: right after a step an abort asks for nearly all traffic on stable while its Pods go.
+    fn pods_for_stable(&self) -> Option<usize> {
+        let wish = self.wish;
+        let replicas = self.recorded.replicas.filter(|_| wish.lets_stable_go && !wish.is_promoted())?;
+        let pods = (replicas * u64::from(wish.split.stable_weight())).div_ceil(u64::from(wish.split.max.max(1)));
+        usize::try_from(pods).ok()
     }
 
     async fn side(&self, service: &str, group: &TargetGroupArn) -> Result<Side, Cause> {

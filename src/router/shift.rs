@@ -126,6 +126,7 @@ impl<'a> Shift<'a> {
                         _ => unfinished,
                     };
                     let goes_on = unfinished.may_pass()
+                        && !unfinished.waits_for_host()
                         && if unfinished.waits_for_pods() {
                             hold.wait_for(GATE_INTERVAL).await
                         } else {

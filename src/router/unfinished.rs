@@ -37,6 +37,11 @@ pub(super) enum Cause {
     )]
     Rising { group: TargetGroupArn, service: String, percent: u32 },
     #[error(
+        "no weight moves to target group {group}: with dynamicStableScale its share of the traffic needs {pods} Pods, and \
+         Service {service} has too few healthy ones; the rollouts controller scales stable up first, and then asks again"
+    )]
+    TooFewPods { group: TargetGroupArn, service: String, pods: usize },
+    #[error(
         "the promoted version keeps its traffic in target group {canary} until {percent}% of the Pods that Service \
          {service} selects are healthy in {stable}; look at its targets, or switch this gate off in the plugin entry \
          (gates.promotion: false)"
@@ -71,6 +76,7 @@ impl Unfinished {
             Cause::Unconfirmed(_)
             | Cause::Moved(_)
             | Cause::Rising { .. }
+            | Cause::TooFewPods { .. }
             | Cause::Promotion { .. }
             | Cause::Settling(_)
             | Cause::Slow
@@ -82,6 +88,11 @@ impl Unfinished {
     /// It waits for pods, which takes seconds: nothing is won by asking in milliseconds.
     pub(super) fn waits_for_pods(&self) -> bool {
         matches!(&*self.cause, Cause::Rising { .. } | Cause::Promotion { .. })
+    }
+
+    /// It waits for something that the host does only once it has an answer.
+    pub(super) fn waits_for_host(&self) -> bool {
+        matches!(&*self.cause, Cause::TooFewPods { .. })
     }
 
     /// Nothing is known but that time ran out.

@@ -44,6 +44,8 @@ pub(super) struct Recorded {
     pub(super) verified_weight: Option<i32>,
     /// The Rollout is scaled to zero.
     pub(super) no_pods: bool,
+    /// How many Pods are wished, if that is known.
+    pub(super) replicas: Option<u64>,
 }
 
 /// For which state of the Rollout the weight is wished.
@@ -182,6 +184,7 @@ impl Recorded {
             verified_weight: verified.map(|weights| weights.canary.weight),
             // gob loses a pointer to zero, so an absent number counts as zero only while there are no pods.
             no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,
+            replicas: rollout.spec.replicas.and_then(|replicas| u64::try_from(replicas).ok()),
         }
     }
 }

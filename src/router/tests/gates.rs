@@ -102,6 +102,26 @@ async fn an_abort_is_gated_only_where_stable_was_scaled_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stable_gets_no_more_than_its_pods_can_carry_after_they_were_let_go() {
+    let (fake, mut rollout) = update(true);
+    fake.set("http", &[("stable", 40), ("canary", 60)]);
+    fake.register("canary", NEW);
+    // Right after the step the host has let six of ten stable pods go, but still counts them: aborted, it asks for 10.
+    fake.select("web-stable", "old", OLD.take(4));
+    fake.register("stable", OLD.take(4));
+    rollout.status.abort = true;
+    let (router, began) = (router(&fake), Instant::now());
+    let error = error_of(&router, &rollout, 10).await;
+    assert!(error.contains("needs 9 Pods, and Service shop/web-stable has too few"), "{error}");
+    // It is answered soon: the host scales stable up only once it has an answer.
+    assert_eq!((began.elapsed(), fake.shares()), (SOONEST_ERROR, vec![("http", 40, 60)]));
+    fake.select("web-stable", "old", OLD);
+    fake.register("stable", OLD);
+    router.set_weight(&rollout, 10, &[]).await.unwrap();
+    assert_eq!(fake.shares(), [("http", 90, 10)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dying_canary_holds_nothing() {
     let (fake, mut rollout) = update(true);
     fake.set("http", &[("stable", 40), ("canary", 60)]);
