@@ -103,7 +103,7 @@ impl ControlPlane {
     }
 
     /// When it was started.
-    pub(crate) fn started_at(&self) -> SystemTime {
+    pub fn started_at(&self) -> SystemTime {
         self.shared.started_at
     }
 

@@ -124,6 +124,18 @@ impl Cluster {
         })
     }
 
+    /// Stores a copy of another cluster's object, in place of an earlier copy: uid, generation and status stay as they are
+    /// there, and only the version becomes this cluster's own.
+    pub fn put_copy(&self, kind: Kind, object: Value) -> Result<Arc<Value>, Refusal> {
+        self.change(|objects| {
+            let part = |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(Value::as_str);
+            let name = part("name").ok_or_else(|| Refusal::Invalid("metadata.name is missing".to_owned()))?;
+            let key = (kind, part("namespace").unwrap_or_default().to_owned(), name.to_owned());
+            let event = if objects.by_name.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+            objects.put(key, event, object)
+        })
+    }
+
     /// One object. The namespace of an object that lives in none is empty.
     #[must_use]
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {

@@ -1,5 +1,6 @@
 //! What must hold in every scenario, as pure functions over what happened. Each returns what was wrong, for people.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -84,7 +85,7 @@ pub(crate) fn let_go_too_early(history: &History, replicas: u32) -> Vec<String> 
     let mut selected: BTreeMap<&str, &str> = BTreeMap::new();
     for ClusterWrite { at, stored } in &history.cluster {
         match stored {
-            Stored::Status(_) => {}
+            Stored::Status(_) | Stored::Pod { .. } => {}
             Stored::Service { name, hash } => {
                 selected.insert(name, hash.as_deref().unwrap_or_default());
             }
@@ -113,6 +114,50 @@ pub(crate) fn let_go_too_early(history: &History, replicas: u32) -> Vec<String> 
         }
     }
     violations
+}
+
+/// Raises of a group's share while too few Pods were there to carry the new share: less than `percent` of the share's part
+/// of `replicas`, among the Pods of the version that the group's Service selected.
+pub(crate) fn raised_beyond_pods(history: &History, replicas: u32, percent: u32) -> Vec<String> {
+    let roles = &history.roles;
+    let mut violations = Vec::new();
+    for rule in &history.rules {
+        for ((_, before), (at, after)) in rule.states.iter().zip(rule.states.iter().skip(1)) {
+            let ((canary_before, of_before), (canary, of)) = (share(history, before), share(history, after));
+            let raised = match (canary * of_before).cmp(&(canary_before * of)) {
+                Ordering::Greater => Some((&roles.canary_service, canary)),
+                Ordering::Less => Some((&roles.stable_service, of - canary)),
+                Ordering::Equal => None,
+            };
+            let Some((service, weight)) = raised else { continue };
+            let pods = pods_behind(history, service, *at);
+            if pods * of * 100 < weight * replicas * percent {
+                violations.push(format!(
+                    "rule {} gave {weight} of {of} to {service} at {} while it had {pods} Pods",
+                    rule.arn,
+                    time(*at),
+                ));
+            }
+        }
+    }
+    violations
+}
+
+/// How many Pods of the version that a Service selected could serve at a moment.
+fn pods_behind(history: &History, service: &str, moment: SystemTime) -> u32 {
+    let mut selected = None;
+    let mut pods = BTreeMap::new();
+    for ClusterWrite { stored, .. } in history.cluster.iter().take_while(|write| write.at <= moment) {
+        match stored {
+            Stored::Service { name, hash } if name == service => selected.clone_from(hash),
+            Stored::Pod { name, hash, serves } => {
+                pods.insert(name, serves.then_some(hash));
+            }
+            _ => {}
+        }
+    }
+    let behind = pods.values().filter(|hash| hash.is_some() && **hash == selected.as_ref());
+    u32::try_from(behind.count()).unwrap_or(u32::MAX)
 }
 
 /// How often a ReplicaSet was scaled down: a check that saw none has shown nothing.

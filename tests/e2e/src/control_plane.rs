@@ -18,8 +18,8 @@ pub(crate) use server::Server;
 /// How long the API server may take until it says that it is ready. It took 4 to 6 s on two idle cores.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// What the API server writes down: every change of what the rollouts controller decides, with the time at which the
-/// request came in and the object that it made.
+/// What the API server writes down: every change of what the rollouts controller decides, and the coming and going of
+/// Pods, with the time at which the request came in and the object that it made.
 const AUDIT_POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -32,6 +32,10 @@ rules:
       - { group: argoproj.io, resources: [rollouts, rollouts/status] }
       - { group: apps, resources: [replicasets] }
       - { group: "", resources: [services] }
+  - level: RequestResponse
+    verbs: [patch, delete]
+    resources:
+      - { group: "", resources: [pods, pods/status] }
   - level: None
 "#;
 

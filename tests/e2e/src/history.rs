@@ -77,6 +77,13 @@ pub(crate) enum Stored {
         /// The pod template hash that its selector asks for, if any.
         hash: Option<String>,
     },
+    Pod {
+        name: String,
+        /// Its pod template hash.
+        hash: String,
+        /// It is ready and was not told to go.
+        serves: bool,
+    },
 }
 
 /// The weights of one rule over time.
@@ -156,6 +163,15 @@ impl History {
             let now = (weights.canary, weights.stable);
             (before.replace(now) != Some(now)).then_some((write.at, weights))
         })
+    }
+
+    /// When a Service was last made to select this version.
+    pub(crate) fn selected_since(&self, service: &str, version: &str) -> Option<SystemTime> {
+        let selects = |write: &&ClusterWrite| match &write.stored {
+            Stored::Service { name, hash } => name == service && hash.as_deref() == Some(version),
+            _ => false,
+        };
+        self.cluster.iter().rev().find(selects).map(|write| write.at)
     }
 
     /// The last size of a ReplicaSet.

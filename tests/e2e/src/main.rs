@@ -24,12 +24,15 @@ mod environment;
 mod history;
 mod kubelet;
 mod load_balancer;
+mod mirror;
 mod process;
 mod progress;
+mod registrar;
 mod resident;
 mod rollout;
 mod rollouts;
 mod scenarios;
+mod stand_in;
 mod tools;
 mod world;
 

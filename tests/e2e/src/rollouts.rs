@@ -33,6 +33,13 @@ pub(crate) const TALKATIVE_PLUGIN: &str = "argoproj-labs/talkative";
 /// Namespaces of scenarios begin with this; the plugin lets only these name ARNs.
 pub(crate) const SCENARIO_PREFIX: &str = "e2e-";
 
+/// How long weights must stay true before pods may go: shorter than the default, so that scenarios do not last long.
+const SETTLE: &str = "1s";
+
+/// Calls that the plugin may hold at a time, and workers of the controller: enough that no scenario's call is turned
+/// away because of the others.
+const HELD_CALLS: u8 = 20;
+
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Installs the controller and starts it, with `plugin` as its traffic router and `aws` as the endpoint of ELBv2.
@@ -54,17 +61,19 @@ pub(crate) async fn start(
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--namespace={NAMESPACE}"),
         "--leader-elect=false".to_owned(),
+        format!("--rollout-threads={HELD_CALLS}"),
         format!("--metricsPort={}", reserve()?),
         format!("--healthzPort={}", reserve()?),
     ];
-    // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it.
+    // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it. The plugin comes to
+    // the cluster as the controller does, so that the published role is all it may do either.
     let environment = [
-        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", aws),
-        ("AWS_ACCESS_KEY_ID", "e2e"),
-        ("AWS_SECRET_ACCESS_KEY", "e2e"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("KUBECONFIG", kubeconfig.as_os_str()),
+        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", OsStr::new(aws)),
+        ("AWS_ACCESS_KEY_ID", OsStr::new("e2e")),
+        ("AWS_SECRET_ACCESS_KEY", OsStr::new("e2e")),
+        ("AWS_EC2_METADATA_DISABLED", OsStr::new("true")),
     ];
-    let environment = environment.map(|(name, value)| (name, OsStr::new(value)));
     Process::start("rollouts-controller", &tools.rollouts_controller, &home, arguments, &environment)
 }
 
@@ -100,9 +109,12 @@ async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
 async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let location = format!("file://{}", plugin.display());
     let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
+    let held = HELD_CALLS.to_string();
+    let args = ["--allow", &allow, "--settle", SETTLE, "--max-held", &held];
+    let talkative = [&args[..], &["--log-level", "debug"]].concat();
     let plugins = json!([
-        { "name": PLUGIN, "location": location, "args": ["--allow", allow] },
-        { "name": TALKATIVE_PLUGIN, "location": location, "args": ["--allow", allow, "--log-level", "debug"] },
+        { "name": PLUGIN, "location": location, "args": args },
+        { "name": TALKATIVE_PLUGIN, "location": location, "args": talkative },
     ]);
     let config = json!({
         "apiVersion": "v1",

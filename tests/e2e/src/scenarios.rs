@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "update_and_back", run: |world| Box::pin(two_listeners::update_and_back(world)) },
     Scenario { name: "abort_in_the_middle", run: |world| Box::pin(two_listeners::abort_in_the_middle(world)) },
+    Scenario { name: "abort_after_a_step", run: |world| Box::pin(two_listeners::abort_after_a_step(world)) },
+    Scenario { name: "promotion_waits", run: |world| Box::pin(two_listeners::promotion_waits(world)) },
     Scenario { name: "calls_update", run: |world| Box::pin(host_calls::update(world)) },
     Scenario { name: "calls_abort", run: |world| Box::pin(host_calls::abort(world)) },
     Scenario { name: "calls_interrupted", run: |world| Box::pin(host_calls::interrupted(world)) },

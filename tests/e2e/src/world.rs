@@ -1,5 +1,7 @@
 //! What one scenario has to itself: a namespace, two Services, and a way to tell what happened.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use kube::api::{ListParams, PostParams};
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use crate::environment::Environment;
 use crate::history::{Audit, History, Roles, RuleHistory};
 use crate::load_balancer::{self, TwoListeners};
+use crate::registrar::Registrar;
 use crate::rollout::{Rollout, Seen};
 use crate::rollouts::SCENARIO_PREFIX;
 
@@ -57,10 +60,23 @@ impl<'a> World<'a> {
         self.environment.control_plane.client.clone()
     }
 
-    /// A load balancer of the scenario's own.
+    /// A load balancer of the scenario's own, with the Services' Pods as targets.
     pub(crate) async fn two_listeners(&self) -> anyhow::Result<TwoListeners> {
+        self.two_listeners_of(&self.environment.registrar).await
+    }
+
+    /// The same, with targets that come when this registrar gets to it.
+    pub(crate) async fn two_listeners_of(&self, registrar: &Registrar) -> anyhow::Result<TwoListeners> {
         let client = load_balancer::client(self.environment.lab.endpoint());
-        TwoListeners::create(client, &self.namespace).await
+        let balancer = TwoListeners::create(client, &self.namespace).await?;
+        registrar.bind(&self.namespace, STABLE_SERVICE, &balancer.stable)?;
+        registrar.bind(&self.namespace, CANARY_SERVICE, &balancer.canary)?;
+        Ok(balancer)
+    }
+
+    /// A registrar that comes to a change only this long after it.
+    pub(crate) fn slow_registrar(&self, lag: Duration) -> Registrar {
+        Registrar::slow(self.client(), &self.environment.lab, lag)
     }
 
     /// Creates the Services, then the Rollout `web`.

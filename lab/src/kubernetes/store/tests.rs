@@ -150,3 +150,22 @@ fn names_are_made_where_only_a_beginning_is_given() {
     assert_ne!(names[0], names[1]);
     assert!(names[0].as_str().expect("text").starts_with("shop-"), "{names:?}");
 }
+
+#[test]
+fn a_copy_stays_what_it_is_elsewhere_but_for_its_version() {
+    let cluster = cluster();
+    let copy = |ready: bool| {
+        let metadata =
+            json!({"name": "web-1", "namespace": "shop", "uid": "theirs", "generation": 7, "resourceVersion": "93"});
+        json!({"metadata": metadata, "status": {"ready": ready}})
+    };
+    for (ready, event, version) in [(false, "ADDED", 2), (true, "MODIFIED", 3)] {
+        cluster.put_copy(Kind::POD, copy(ready)).expect("it has a name");
+        let mut expected = copy(ready);
+        expected["metadata"]["resourceVersion"] = json!(version.to_string());
+        assert_eq!(*cluster.get(Kind::POD, "shop", "web-1").expect("it is there"), expected);
+        let changes = cluster.changes_after(version - 1).expect("nothing is forgotten");
+        assert_eq!(changes.iter().map(|change| change.event).collect::<Vec<_>>(), [event]);
+    }
+    assert!(matches!(cluster.put_copy(Kind::POD, json!({"metadata": {}})), Err(Refusal::Invalid(_))));
+}

@@ -154,3 +154,28 @@ fn growing_is_never_too_early() {
     assert_eq!(let_go_too_early(&history, REPLICAS), [""; 0]);
     assert_eq!(times_scaled_down(&history), 0);
 }
+
+#[test]
+fn a_raise_needs_pods_that_serve() {
+    let pod = |ms, number: u32, hash: &str, serves| {
+        let stored = Stored::Pod { name: format!("{hash}-{number}"), hash: hash.to_owned(), serves };
+        ClusterWrite { at: at(ms), stored }
+    };
+    // Both rules give 60 to the canary: of 10 Pods it needs 6, or 5.4 with 90 percent.
+    for (ready, told_to_go, violations) in [(6, 0, 0), (5, 0, 2), (7, 1, 0), (6, 1, 2)] {
+        let mut cluster = in_mid_update();
+        cluster.extend((0..ready).map(|number| pod(90, number, "new", true)));
+        cluster.extend((0..told_to_go).map(|number| pod(95, number, "new", false)));
+        cluster.extend((0..9).map(|number| pod(96, number, "old", true)));
+        assert_eq!(raised_beyond_pods(&history(cluster), REPLICAS, 90).len(), violations, "{ready} - {told_to_go}");
+    }
+    // The one Pod that makes it enough comes between the two rules' raises.
+    let mut cluster = in_mid_update();
+    cluster.extend((0..6).map(|number| pod(if number == 0 { 105 } else { 90 }, number, "new", true)));
+    let mut history = history(cluster);
+    let found = raised_beyond_pods(&history, REPLICAS, 90);
+    assert!(found.len() == 1 && found[0].contains("rule http gave 60 of 100 to canary-service"), "{found:?}");
+    // The way back needs Pods too.
+    history.rules = vec![rule("http", &[(105, 60), (120, 0)])];
+    assert_eq!(raised_beyond_pods(&history, REPLICAS, 90).len(), 1);
+}

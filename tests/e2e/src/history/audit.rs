@@ -24,6 +24,7 @@ pub(crate) struct Audit {
 #[serde(rename_all = "camelCase")]
 struct Event {
     request_received_timestamp: String,
+    verb: String,
     object_ref: ObjectRef,
     response_status: ResponseStatus,
     #[serde(default)]
@@ -103,8 +104,18 @@ fn stored(event: &Event) -> serde_json::Result<Option<Stored>> {
             name: text("/metadata/name").unwrap_or_default(),
             hash: text("/spec/selector/rollouts-pod-template-hash"),
         },
+        "pods" => Stored::Pod {
+            name: text("/metadata/name").unwrap_or_default(),
+            hash: text("/metadata/labels/rollouts-pod-template-hash").unwrap_or_default(),
+            serves: event.verb != "delete" && text("/metadata/deletionTimestamp").is_none() && is_ready(object),
+        },
         _ => return Ok(None),
     }))
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 fn moment(event: &Event) -> anyhow::Result<SystemTime> {
@@ -114,6 +125,8 @@ fn moment(event: &Event) -> anyhow::Result<SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const LOG: &str = concat!(
@@ -136,6 +149,30 @@ mod tests {
         let weights = status.canary.weights.unwrap();
         assert_eq!((weights.canary.weight, weights.stable.weight, weights.verified), (10, 90, Some(true)));
         assert_eq!(writes[1].at.duration_since(writes[0].at).unwrap(), Duration::from_millis(150));
+    }
+
+    #[test]
+    fn a_pod_serves_from_ready_until_it_is_told_to_go() {
+        let event = |verb: &str, ready: &str, deleted: Value| {
+            let metadata = json!({
+                "name": "web-1", "labels": { "rollouts-pod-template-hash": "aaa" }, "deletionTimestamp": deleted,
+            });
+            let event = serde_json::from_value::<Event>(json!({
+                "requestReceivedTimestamp": "2026-01-02T03:04:05.000000Z",
+                "verb": verb,
+                "objectRef": { "resource": "pods", "namespace": "shop" },
+                "responseStatus": { "code": 200 },
+                "responseObject": {
+                    "metadata": metadata, "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+                },
+            }));
+            stored(&event.unwrap()).unwrap()
+        };
+        let pod = |serves| Some(Stored::Pod { name: "web-1".to_owned(), hash: "aaa".to_owned(), serves });
+        assert_eq!(event("patch", "True", Value::Null), pod(true));
+        assert_eq!(event("patch", "False", Value::Null), pod(false));
+        assert_eq!(event("patch", "True", json!("2026-01-02T03:04:35Z")), pod(false));
+        assert_eq!(event("delete", "True", Value::Null), pod(false));
     }
 
     #[test]

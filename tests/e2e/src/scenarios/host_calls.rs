@@ -172,10 +172,14 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn in_order(writes: Vec<ClusterWrite>, calls: Vec<(SystemTime, Called)>) -> Vec<Deed> {
     let mut deeds: Vec<(SystemTime, u8, Deed)> = Vec::new();
     deeds.extend(calls.into_iter().map(|(at, call)| (at, 1, Deed::Called(call))));
-    deeds.extend(writes.into_iter().map(|ClusterWrite { at, stored }| match stored {
-        Stored::Service { name, hash } => (at, 0, Deed::Selected { service: name, hash: hash.unwrap_or_default() }),
-        Stored::ReplicaSet { hash, replicas } => (at, 2, Deed::Scaled { hash, replicas }),
-        Stored::Status(status) => (at, 3, recorded(status)),
+    deeds.extend(writes.into_iter().filter_map(|ClusterWrite { at, stored }| match stored {
+        Stored::Service { name, hash } => {
+            Some((at, 0, Deed::Selected { service: name, hash: hash.unwrap_or_default() }))
+        }
+        Stored::ReplicaSet { hash, replicas } => Some((at, 2, Deed::Scaled { hash, replicas })),
+        Stored::Status(status) => Some((at, 3, recorded(status))),
+        // Not the controller's deed.
+        Stored::Pod { .. } => None,
     }));
     let millis = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     deeds.sort_by_key(|(at, rank, _)| (millis(*at), *rank));

@@ -1,18 +1,25 @@
 //! One Rollout whose traffic comes through two listeners, with dynamicStableScale: the pods of the old version go as
 //! its weight goes, so a weight that is not true costs requests.
 
-use anyhow::ensure;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::checks;
 use crate::controller_log;
+use crate::environment::HEALTHY_AFTER;
 use crate::history::History;
 use crate::load_balancer::TwoListeners;
+use crate::registrar::Registrar;
 use crate::rollout::Seen;
 use crate::rollouts::PLUGIN;
-use crate::world::{Web, World};
+use crate::world::{STABLE_SERVICE, Web, World};
 
 const REPLICAS: u32 = 10;
+
+/// The plugin's default for `gates.minHealthyPercent`.
+const MIN_HEALTHY_PERCENT: u32 = 90;
 
 /// An update runs through all its steps, and so does the way back.
 pub(super) async fn update_and_back(world: &World<'_>) -> anyhow::Result<()> {
@@ -53,18 +60,26 @@ pub(super) async fn update_and_back(world: &World<'_>) -> anyhow::Result<()> {
     nothing_complained(world, &[]).await
 }
 
-/// An update is aborted half way: the stable pods come back, and with them their traffic.
+/// An update is aborted half way, in a pause where nothing moves: the stable pods come back, and with them their traffic.
 pub(super) async fn abort_in_the_middle(world: &World<'_>) -> anyhow::Result<()> {
+    abort_at_60(world, |seen| pods(seen) == (REPLICAS, REPLICAS)).await
+}
+
+/// An update is aborted as soon as a step is taken, while stable pods are still let go on the strength of it. The
+/// controller counts them as ready for traffic, and asks for more of it than those that stay could carry.
+pub(super) async fn abort_after_a_step(world: &World<'_>) -> anyhow::Result<()> {
+    abort_at_60(world, |_| true).await
+}
+
+async fn abort_at_60(world: &World<'_>, moment: impl Fn(&Seen) -> bool) -> anyhow::Result<()> {
     let balancer = world.two_listeners().await?;
     let before = balancer.all_but_our_weights().await?;
     let steps = json!([{ "setWeight": 10 }, { "setWeight": 60 }, { "pause": {} }, { "setWeight": 100 }]);
     let rollout = world.create_web(web(steps, both_rules(&balancer))).await?;
     let first = rollout.until_healthy().await?;
     rollout.set_version("2").await?;
-    let pods = |seen: &Seen| (seen.status.replicas, seen.status.available_replicas);
-    // Not while the old pods still go: the controller would count them as stable pods that are ready for traffic.
-    let paused = |seen: &Seen| seen.is_current() && seen.status.phase == "Paused" && seen.recorded_weight() == Some(60);
-    rollout.until("paused at 60, with ten pods", |seen| paused(seen) && pods(seen) == (REPLICAS, REPLICAS)).await?;
+    let at_60 = |seen: &Seen| seen.is_current() && seen.recorded_weight() == Some(60);
+    rollout.until("at 60, to be aborted", |seen| at_60(seen) && moment(seen)).await?;
     rollout.abort().await?;
     let back = |seen: &Seen| seen.status.phase == "Degraded" && seen.recorded_weight() == Some(0);
     let end = rollout
@@ -89,6 +104,49 @@ pub(super) async fn abort_in_the_middle(world: &World<'_>) -> anyhow::Result<()>
     nothing_complained(world, &["RolloutAborted"]).await
 }
 
+/// Pods come late into their target groups: a promoted version keeps its traffic in the canary group until it stands in
+/// the stable one.
+pub(super) async fn promotion_waits(world: &World<'_>) -> anyhow::Result<()> {
+    let registrar = world.slow_registrar(Duration::from_secs(5));
+    tokio::select! {
+        result = promote(world, &registrar) => result,
+        error = registrar.failed() => Err(error),
+    }
+}
+
+async fn promote(world: &World<'_>, registrar: &Registrar) -> anyhow::Result<()> {
+    let balancer = world.two_listeners_of(registrar).await?;
+    let steps = json!([{ "setWeight": 50 }, { "setWeight": 100 }]);
+    let rollout = world.create_web(web(steps, both_rules(&balancer))).await?;
+    rollout.until_healthy().await?;
+    rollout.set_version("2").await?;
+    let end = rollout.until_healthy().await?;
+
+    let history = world.history(&balancer, &end).await?;
+    always_true(&history)?;
+    let moved = history.selected_since(STABLE_SERVICE, &end.status.stable_rs);
+    let moved = moved.context("the stable Service was never moved to the new version")?;
+    let registered = registrar.last_registration(&balancer.stable).context("nobody registered the promoted Pods")?;
+    ensure!(registered.since > moved, "the promoted Pods were registered before the Service led to them");
+    ensure!(registered.targets >= 9, "{} Pods came into the stable group at a time", registered.targets);
+    for rule in &history.rules {
+        let weights = rule.canary_weights(&history.roles);
+        ensure!(weights == [0, 50, 100, 0], "canary weights of rule {}: {weights:?}", rule.arn);
+        let (left, _) = rule.states.last().context("a rule without weights")?;
+        ensure!(
+            *left >= registered.since + HEALTHY_AFTER,
+            "rule {} sent traffic to the stable group before its targets were healthy",
+            rule.arn,
+        );
+    }
+    nothing_complained(world, &[]).await
+}
+
+/// Pods of all versions, and how many of them are ready.
+fn pods(seen: &Seen) -> (u32, u32) {
+    (seen.status.replicas, seen.status.available_replicas)
+}
+
 /// A Rollout whose stable pods go as its canary's weight rises.
 fn web(steps: Value, entry: Value) -> Web {
     let canary = json!({ "dynamicStableScale": true, "steps": steps });
@@ -108,7 +166,9 @@ fn always_true(history: &History) -> anyhow::Result<()> {
     checks::none("weights were recorded before they were true", checks::recorded_before_true(history))?;
     checks::none("the rules went different ways", checks::rules_apart(history))?;
     checks::none("weights of others were touched", checks::foreign_weights_touched(history))?;
-    checks::none("pods were let go before their traffic", checks::let_go_too_early(history, REPLICAS))
+    checks::none("pods were let go before their traffic", checks::let_go_too_early(history, REPLICAS))?;
+    let beyond = checks::raised_beyond_pods(history, REPLICAS, MIN_HEALTHY_PERCENT);
+    checks::none("traffic came before the pods for it", beyond)
 }
 
 /// The plugin's lines are in the controller's log, at their levels, and neither side found fault with the other. Events of
