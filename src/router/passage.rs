@@ -38,7 +38,11 @@ impl Gatekeeper<'_> {
     pub(super) async fn let_through(&self, observation: &Observation) -> Result<Passage, Cause> {
         let wish = self.wish;
         let directions = directions(&wish.split, observation);
-        let promotes = wish.gates.promotion && wish.is_promoted() && wish.split.canary_weight == 0;
+        // At a first install nothing was promoted, and nobody has traffic to keep.
+        let promotes = wish.gates.promotion
+            && wish.is_promoted()
+            && wish.split.canary_weight == 0
+            && (self.recorded.other_version || !directions.is_empty());
         let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
         if !gated && !promotes {
             return Ok(Passage::free(&wish.split));

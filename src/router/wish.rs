@@ -42,6 +42,8 @@ pub(super) struct Services {
 pub(super) struct Recorded {
     /// The canary weight that was recorded and verified before.
     pub(super) verified_weight: Option<i32>,
+    /// Another version than now was stable when weights were recorded last: this one was promoted since.
+    pub(super) other_version: bool,
     /// The Rollout is scaled to zero.
     pub(super) no_pods: bool,
     /// How many Pods are wished, if that is known.
@@ -180,7 +182,9 @@ impl Recorded {
                 && weights.stable.pod_template_hash == status.stable_rs
                 && weights.canary.pod_template_hash == status.current_pod_hash
         });
+        let stable = status.canary.weights.as_ref().map(|weights| weights.stable.pod_template_hash.as_str());
         Self {
+            other_version: stable.is_some_and(|stable| !stable.is_empty() && stable != status.stable_rs),
             verified_weight: verified.map(|weights| weights.canary.weight),
             // gob loses a pointer to zero, so an absent number counts as zero only while there are no pods.
             no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,
@@ -319,7 +323,9 @@ mod tests {
                 "verified": verified,
             }}))
             .unwrap();
-            assert_eq!(Recorded::of(&rollout).verified_weight, counts, "{stable} {canary} {verified}");
+            let recorded = Recorded::of(&rollout);
+            assert_eq!(recorded.verified_weight, counts, "{stable} {canary} {verified}");
+            assert_eq!(recorded.other_version, stable == "older");
         }
         assert!(Recorded::of(&rollout).no_pods);
         rollout.status.replicas = 1;

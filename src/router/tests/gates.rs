@@ -36,6 +36,10 @@ fn promotion() -> (Arc<Fake>, Rollout) {
     fake.register("canary", NEW);
     fake.select("web-stable", "new", NEW);
     rollout.status.stable_rs = "new".to_owned();
+    let recorded = json!({"weights": {
+        "canary": {"weight": 100, "podTemplateHash": "new"}, "stable": {"weight": 0, "podTemplateHash": "old"}, "verified": true,
+    }});
+    rollout.status.canary = serde_json::from_value(recorded).unwrap();
     (fake, rollout)
 }
 
@@ -192,6 +196,15 @@ async fn a_promotion_that_still_has_traffic_on_stable_moves_it_away_first() {
     );
     answer.unwrap();
     assert_eq!((before, fake.shares()), (vec![("http", 0, 100)], vec![("http", 100, 0)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_install_moves_nothing() {
+    let (fake, mut rollout) = promotion();
+    fake.set("http", &[("stable", 100), ("canary", 0)]);
+    rollout.status.canary = Default::default();
+    router(&fake).set_weight(&rollout, 0, &[]).await.unwrap();
+    assert_eq!(fake.calls(), ["observe"]);
 }
 
 #[tokio::test(start_paused = true)]
