@@ -6,6 +6,7 @@
 //!
 //! [`node`] decides and knows no socket; [`server`], [`listeners`], [`proxy`] and [`probe`] carry out what it decides.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ mod probe;
 mod proxy;
 mod redirect;
 mod rewrite;
+pub(crate) mod served;
 mod server;
 mod stickiness;
 mod table;
@@ -38,6 +40,7 @@ use crate::control_plane::ControlPlane;
 use crate::control_plane::model::targets::Probing;
 use config::DataPlaneConfig;
 use counters::Traffic;
+use served::ServedTail;
 use server::NodeServer;
 
 /// Running load balancer nodes. They stop when it is dropped, or by [`DataPlane::shutdown`].
@@ -112,6 +115,22 @@ impl DataPlane {
         self.addresses(listener_arn)
     }
 
+    /// Where each listener is served now: listener ARN, node, address.
+    pub fn listeners(&self) -> BTreeMap<String, BTreeMap<String, SocketAddr>> {
+        let mut listeners: BTreeMap<String, BTreeMap<String, SocketAddr>> = BTreeMap::new();
+        for node in &self.nodes {
+            for (listener_arn, address) in node.addresses.borrow().iter() {
+                listeners.entry(listener_arn.clone()).or_default().insert(node.name.clone(), *address);
+            }
+        }
+        listeners
+    }
+
+    /// Tells one by one where listeners are served, and waits for those to come.
+    pub fn follow(&self) -> ServedTail {
+        ServedTail::new(&self.nodes)
+    }
+
     /// What became of all requests so far.
     pub fn counters(&self) -> Traffic {
         Traffic { nodes: self.nodes.iter().map(|node| node.counters.snapshot(&node.name)).collect() }
@@ -132,7 +151,7 @@ impl DataPlane {
     }
 
     /// Stops the nodes, and waits until requests under way have ended, each for the idle timeout at most.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

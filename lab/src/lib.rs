@@ -1,8 +1,15 @@
-//! The lab: an endpoint on loopback that speaks the query protocol of AWS Elastic Load Balancing v2.
+//! The lab: a proving ground on loopback for whatever shifts the weights of AWS load balancers. It needs no AWS account, and no
+//! request leaves the machine.
 //!
-//! It has the control plane only: load balancers, target groups and their targets, listeners, rules, attributes and tags, set up
-//! and changed with AWS's own clients, and refused as AWS refuses. It keeps a journal of every write and can be told to
-//! misbehave. No AWS account is needed, and no request leaves the machine.
+//! * [`Lab`] speaks the query protocol of AWS Elastic Load Balancing v2: load balancers, target groups and their targets, listeners,
+//!   rules, attributes and tags, set up and changed with AWS's own clients, and refused as AWS refuses. It keeps a journal of
+//!   every write and can be told to misbehave. [`ControlPlane`] is the same without HTTP.
+//! * [`DataPlane`] has load balancer nodes that split real HTTP by those weights, each with a lag of its own, check targets and
+//!   count what becomes of every request.
+//! * [`kubernetes`] is a small cluster in memory, [`workload`] the pods in it: they serve real HTTP, come and go.
+//! * [`load_balancer_controller`] is a rival that writes the same rules, and registers the pods.
+//! * [`rollouts_controller`] asks for weights as Argo Rollouts does, through the real plugin or the built-in way.
+//! * [`demo`] puts all of it on one stage, with customers who keep count.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -52,5 +59,6 @@ pub use control_plane::tokens::Role;
 pub use control_plane::{ControlPlane, JournalTail};
 pub use data_plane::config::DataPlaneConfig;
 pub use data_plane::counters::{Count, NodeTraffic, Outcome as TrafficOutcome, Traffic};
+pub use data_plane::served::{ServedListener, ServedTail};
 pub use data_plane::{DataPlane, NodeAddress, NodeTargets};
 pub use server::{FaultSwitch, Lab, LabConfig, StartError};

@@ -1,11 +1,13 @@
 //! The lab as a command.
 
+use std::future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::{BucketSizes, Lab, LabConfig, scenario};
+use lab::{BucketSizes, DataPlane, DataPlaneConfig, Lab, LabConfig, ServedListener, ServedTail, scenario};
 
 mod demo;
 
@@ -24,12 +26,17 @@ enum Command {
     /// AWS's CLI, boto3 and SDKs can create load balancers, target groups, listeners and rules in it, register targets and shift
     /// weights; it refuses what AWS refuses. Every write is printed as one line. State is in memory only.
     ///
+    /// With --data-plane the listeners really take requests, in plain HTTP on loopback addresses that are printed: the nodes of the
+    /// load balancer split them by weight among the registered targets, which they check first.
+    ///
     /// Beside the API are pages in JSON:
     ///
     ///   GET /lab               what there is: listeners, rules with weights, targets with health
     ///   GET /lab/journal       every write, and how often each operation was called
     ///   GET, POST, DELETE      /lab/faults: bad days
     ///   GET, POST, DELETE      /lab/buckets: AWS's throttling
+    ///   GET /lab/listeners     where the nodes serve each listener
+    ///   GET /lab/traffic       what became of every request
     ///   GET, POST              /lab/roles: which ExternalId AssumeRole asks for
     ///
     /// Two throttled shifts, for example, and then good weather again:
@@ -64,12 +71,24 @@ struct Serve {
     /// Rules per load balancer, default rules not counted.
     #[arg(long, value_name = "RULES", default_value_t = LabConfig::default().rules_per_load_balancer)]
     rules_per_load_balancer: usize,
-    /// How long a registered target is `initial` before it is healthy, such as 30s. Nobody probes it.
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    /// How long a registered target is `initial` before it is healthy, such as 30s. Nobody checks it.
+    #[arg(long, value_name = "DURATION", default_value = "0s", conflicts_with = "data_plane")]
     healthy_after: humantime::Duration,
     /// The region in ARNs and host names.
     #[arg(long, default_value_t = LabConfig::default().region)]
     region: String,
+    /// Starts load balancer nodes that serve every listener of an application load balancer and check its targets.
+    #[arg(long)]
+    data_plane: bool,
+    /// How many nodes serve each listener, 1 to 100.
+    #[arg(
+        long, value_name = "NODES", default_value = "2", requires = "data_plane",
+        value_parser = clap::value_parser!(u8).range(1..=100)
+    )]
+    nodes: u8,
+    /// Each node follows each change between 0 and this long after it, such as 500ms. AWS documents no figure.
+    #[arg(long, value_name = "DURATION", default_value = "2s", requires = "data_plane")]
+    node_lag: humantime::Duration,
 }
 
 #[tokio::main]
@@ -98,8 +117,15 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
         ..LabConfig::default()
     };
     let region = config.region.clone();
-    let lab = Lab::start(config).await?;
+    let lab = if arguments.data_plane {
+        let lag = Duration::ZERO..=arguments.node_lag.into();
+        let nodes = DataPlaneConfig { nodes: arguments.nodes.into(), lag, ..DataPlaneConfig::default() };
+        Lab::start_with_data_plane(config, nodes).await?
+    } else {
+        Lab::start(config).await?
+    };
     let mut writes = lab.follow();
+    let mut listeners = lab.data_plane().map(DataPlane::follow);
     welcome(lab.endpoint(), &region);
     if arguments.seed_example {
         scenario::two_listeners(&lab).context("cannot set up the example")?;
@@ -107,12 +133,21 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             entry = writes.next() => say(&entry.to_string()),
+            listener = next(&mut listeners) => say(&listener.to_string()),
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted.context("cannot wait for an interrupt")?;
                 lab.shutdown().await;
                 return Ok(());
             }
         }
+    }
+}
+
+/// Without a data plane no listener is ever served.
+async fn next(listeners: &mut Option<ServedTail>) -> ServedListener {
+    match listeners {
+        Some(listeners) => listeners.next().await,
+        None => future::pending().await,
     }
 }
 

@@ -234,7 +234,7 @@ async fn shutting_down_waits_for_what_is_under_way() {
     let request = request.body(Full::<Bytes>::default()).expect("a sound request");
     let answer = tokio::spawn(client.request(request));
     until(|| pod.served() == 1).await;
-    let shutdown = tokio::spawn(data_plane.shutdown());
+    let shutdown = tokio::spawn(async move { data_plane.shutdown().await });
     within(async { while TcpStream::connect(addresses[0]).await.is_ok() {} }).await;
     assert!(!shutdown.is_finished(), "a request is under way");
     pod.release();
