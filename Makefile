@@ -93,6 +93,10 @@ $(BOTO): tests/boto/requirements.txt
 	target/boto/bin/pip install --quiet --disable-pip-version-check -r tests/boto/requirements.txt
 	@touch $@
 
+.PHONY: soak
+soak: ## a minute of everything at once in the lab, after which all its books must agree
+	$(CARGO) test --locked -p lab --test soak -- --ignored --nocapture
+
 .PHONY: measure
 measure: $(DIST) $(HOST) ## the numbers in the README
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture measure

@@ -6,6 +6,7 @@
 //!
 //! [`node`] decides and knows no socket; [`server`], [`listeners`], [`proxy`] and [`probe`] carry out what it decides.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ mod probe;
 mod proxy;
 mod redirect;
 mod rewrite;
+pub(crate) mod served;
 mod server;
 mod stickiness;
 mod table;
@@ -39,6 +41,7 @@ use crate::control_plane::ControlPlane;
 use crate::control_plane::model::targets::Probing;
 use config::DataPlaneConfig;
 use counters::Traffic;
+use served::ServedTail;
 use server::NodeServer;
 
 /// Running load balancer nodes. They stop when it is dropped, or by [`DataPlane::shutdown`].
@@ -111,6 +114,22 @@ impl DataPlane {
             let _ = node.addresses.subscribe().wait_for(|addresses| addresses.contains_key(listener_arn)).await;
         }
         self.addresses(listener_arn)
+    }
+
+    /// Where each listener is served now: listener ARN, node, address.
+    pub fn listeners(&self) -> BTreeMap<String, BTreeMap<String, SocketAddr>> {
+        let mut listeners: BTreeMap<String, BTreeMap<String, SocketAddr>> = BTreeMap::new();
+        for node in &self.nodes {
+            for (listener_arn, address) in node.addresses.borrow().iter() {
+                listeners.entry(listener_arn.clone()).or_default().insert(node.name.clone(), *address);
+            }
+        }
+        listeners
+    }
+
+    /// Tells one by one where listeners are served, and waits for those to come.
+    pub fn follow(&self) -> ServedTail {
+        ServedTail::new(&self.nodes)
     }
 
     /// What became of all requests so far.

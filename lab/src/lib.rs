@@ -1,12 +1,15 @@
-//! The lab: a proving ground for weight shifts on an AWS load balancer, on loopback and without an AWS account.
+//! The lab: a proving ground on loopback for whatever shifts the weights of AWS load balancers. It needs no AWS account, and no
+//! request leaves the machine.
 //!
-//! * [`Lab`]: an endpoint that speaks the query protocol of Elastic Load Balancing v2. Set up and changed with AWS's own clients, it
-//!   refuses what AWS refuses, keeps a journal of every write, and can be told to misbehave.
-//! * [`DataPlane`]: load balancer nodes that split real HTTP by what that API says, each in its own time.
-//! * [`kubernetes`]: a small Kubernetes API; [`workload`]: the pods of its ReplicaSets, as HTTP servers.
-//! * [`load_balancer_controller`]: another writer, which behaves like the AWS Load Balancer Controller.
-//! * [`rollouts_controller`]: a model of the Argo Rollouts controller, which starts a plugin or plays the built-in ALB router.
-//! * [`demo`]: all of it together, with customers.
+//! * [`Lab`] speaks the query protocol of AWS Elastic Load Balancing v2: load balancers, target groups and their targets, listeners,
+//!   rules, attributes and tags, set up and changed with AWS's own clients, and refused as AWS refuses. It keeps a journal of
+//!   every write and can be told to misbehave. [`ControlPlane`] is the same without HTTP.
+//! * [`DataPlane`] has load balancer nodes that split real HTTP by those weights, each with a lag of its own, check targets and
+//!   count what becomes of every request.
+//! * [`kubernetes`] is a small cluster in memory, [`workload`] the pods in it: they serve real HTTP, come and go.
+//! * [`load_balancer_controller`] is a rival that writes the same rules, and registers the pods.
+//! * [`rollouts_controller`] asks for weights as Argo Rollouts does, through the real plugin or the built-in way.
+//! * [`demo`] puts all of it on one stage, with customers who keep count.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -41,5 +44,6 @@ pub use control_plane::tokens::Role;
 pub use control_plane::{ControlPlane, JournalTail};
 pub use data_plane::config::DataPlaneConfig;
 pub use data_plane::counters::{Count, NodeTraffic, Outcome as TrafficOutcome, Traffic};
+pub use data_plane::served::{ServedListener, ServedTail};
 pub use data_plane::{DataPlane, NodeAddress, NodeTargets};
 pub use server::{FaultSwitch, Lab, LabConfig, StartError};

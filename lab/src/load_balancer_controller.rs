@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
@@ -32,6 +33,7 @@ use crate::kubernetes::Cluster;
 mod annotations;
 mod aws;
 mod bindings;
+mod calls;
 mod config;
 mod controller;
 mod deployment;
@@ -48,9 +50,11 @@ mod watch;
 
 use aws::Aws;
 use bindings::{Bindings, Checkpoints};
+use calls::Calls;
 use groups::Groups;
 use record::Book;
 
+pub use calls::CallEnd;
 pub use config::{ClientLimits, Delay, LbcConfig, Neighbours};
 pub use record::{Announced, BindingRecord, ListenerRecord, Over, Record, Wrote};
 
@@ -61,6 +65,7 @@ pub struct LoadBalancerController {
     control_plane: ControlPlane,
     config: Arc<LbcConfig>,
     book: Arc<Book>,
+    calls: Arc<Calls>,
     checkpoints: Arc<Checkpoints>,
     /// Each start of the process draws its delays from a seed of its own.
     seeds: Mutex<Rng>,
@@ -74,6 +79,7 @@ impl LoadBalancerController {
         let controller = Self {
             cluster,
             book: Arc::new(Book::new(control_plane.clone())),
+            calls: Arc::default(),
             control_plane,
             seeds: Mutex::new(Rng::with_seed(config.seed)),
             config: Arc::new(config),
@@ -94,6 +100,12 @@ impl LoadBalancerController {
     #[must_use]
     pub fn binding_records(&self) -> Vec<BindingRecord> {
         self.book.binding_records()
+    }
+
+    /// All calls to AWS so far that have ended, by operation and end.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<(String, CallEnd), u64> {
+        self.calls.ended()
     }
 
     /// How often it wrote its own weights over another writer's that split the traffic otherwise.
@@ -131,7 +143,7 @@ impl LoadBalancerController {
         // A panic would have left the generator as it was, so it stays usable.
         let mut rng = self.seeds.lock().unwrap_or_else(PoisonError::into_inner).fork();
         let (cluster, config) = (self.cluster.clone(), Arc::clone(&self.config));
-        let aws = Arc::new(Aws::new(self.control_plane.clone(), config.limits));
+        let aws = Arc::new(Aws::new(self.control_plane.clone(), config.limits, Arc::clone(&self.calls)));
         let checkpoints = Arc::clone(&self.checkpoints);
         let bindings =
             Bindings::new(cluster.clone(), Arc::clone(&aws), &config, checkpoints, Arc::clone(&self.book), rng.fork());

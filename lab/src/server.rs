@@ -43,7 +43,7 @@ pub struct LabConfig {
     pub rules_per_load_balancer: usize,
     /// AWS's token buckets; `None` throttles nobody.
     pub buckets: Option<BucketSizes>,
-    /// Without a data plane nobody probes targets: so long after its registration a target in use is healthy.
+    /// Without a data plane nobody checks targets: so long after its registration a target in use is healthy.
     pub healthy_after: Duration,
     /// Load balancer nodes that serve the listeners; `None` serves the API alone.
     pub data_plane: Option<DataPlaneConfig>,
@@ -52,8 +52,7 @@ pub struct LabConfig {
 /// A running lab. It stops when it is dropped, or by [`Lab::shutdown`].
 #[derive(Debug)]
 pub struct Lab {
-    control_plane: ControlPlane,
-    data_plane: Option<Arc<DataPlane>>,
+    shared: Arc<Shared>,
     endpoint: String,
     /// Dropping it tells the server to stop.
     stop: oneshot::Sender<()>,
@@ -92,7 +91,8 @@ pub struct FaultSwitch<'a> {
 #[derive(Debug)]
 struct Shared {
     control_plane: ControlPlane,
-    data_plane: Option<Arc<DataPlane>>,
+    /// `None` if nobody serves the listeners.
+    data_plane: Option<DataPlane>,
     requests: AtomicU64,
 }
 
@@ -114,6 +114,16 @@ impl Default for LabConfig {
 impl Lab {
     /// Binds, and serves until the lab is dropped. Runs on the tokio runtime that it is called on.
     pub async fn start(config: LabConfig) -> Result<Self, StartError> {
+        Self::launch(config, None).await
+    }
+
+    /// The same, with load balancer nodes that serve the listeners and check the targets. [`LabConfig::healthy_after`] is theirs to
+    /// find out then.
+    pub async fn start_with_data_plane(config: LabConfig, data_plane: DataPlaneConfig) -> Result<Self, StartError> {
+        Self::launch(config, Some(data_plane)).await
+    }
+
+    async fn launch(config: LabConfig, data_plane: Option<DataPlaneConfig>) -> Result<Self, StartError> {
         if !config.listen.ip().is_loopback() {
             return Err(StartError::NotLoopback(config.listen));
         }
@@ -132,12 +142,8 @@ impl Lab {
         let control_plane = ControlPlane::new(&config.region, config.seed, limits);
         control_plane.set_buckets(config.buckets);
         control_plane.set_probing(Probing::Nobody { healthy_after: config.healthy_after });
-        let data_plane = config.data_plane.map(|nodes| Arc::new(DataPlane::start(control_plane.clone(), nodes)));
-        let shared = Arc::new(Shared {
-            control_plane: control_plane.clone(),
-            data_plane: data_plane.clone(),
-            requests: AtomicU64::new(0),
-        });
+        let data_plane = data_plane.map(|config| DataPlane::start(control_plane.clone(), config));
+        let shared = Arc::new(Shared { control_plane, data_plane, requests: AtomicU64::new(0) });
         let app = Router::new()
             .route("/", post(api::call))
             .route("/lab", get(admin::glance))
@@ -147,13 +153,15 @@ impl Lab {
             .route("/lab/listeners", get(admin::listeners))
             .route("/lab/traffic", get(admin::traffic))
             .route("/lab/roles", get(admin::list_roles).post(admin::add_role))
-            .with_state(shared);
+            .route("/lab/listeners", get(admin::listeners))
+            .route("/lab/traffic", get(admin::traffic))
+            .with_state(Arc::clone(&shared));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             // An error of the receiver means that the lab was dropped.
             axum::serve(listener, app).with_graceful_shutdown(async { stopped.await.unwrap_or_default() }).await
         });
-        Ok(Self { control_plane, data_plane, endpoint, stop, server })
+        Ok(Self { shared, endpoint, stop, server })
     }
 
     /// The URL to give to AWS's clients, such as `http://127.0.0.1:40123`.
@@ -163,7 +171,12 @@ impl Lab {
 
     /// The API without HTTP.
     pub fn control_plane(&self) -> &ControlPlane {
-        &self.control_plane
+        &self.shared.control_plane
+    }
+
+    /// The load balancer nodes; `None` if the lab was started without.
+    pub fn data_plane(&self) -> Option<&DataPlane> {
+        self.shared.data_plane.as_ref()
     }
 
     /// The load balancer nodes, if the lab has any.
@@ -173,37 +186,37 @@ impl Lab {
 
     /// All writes so far, in the order in which they took effect.
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.control_plane.journal()
+        self.shared.control_plane.journal()
     }
 
     /// Reads the writes one by one, from the first on, and waits for those to come.
     pub fn follow(&self) -> JournalTail {
-        self.control_plane.follow()
+        self.shared.control_plane.follow()
     }
 
     /// How often each operation was called over HTTP or by a scenario, reads included.
     pub fn counts(&self) -> BTreeMap<String, CallCount> {
-        self.control_plane.state().journal.counts.clone()
+        self.shared.control_plane.state().journal.counts.clone()
     }
 
     /// The faults, to switch on and off.
     pub fn faults(&self) -> FaultSwitch<'_> {
-        FaultSwitch { control_plane: &self.control_plane }
+        FaultSwitch { control_plane: &self.shared.control_plane }
     }
 
     /// Throttles from now on, beginning with rested buckets, or no more.
     pub fn set_buckets(&self, sizes: Option<BucketSizes>) {
-        self.control_plane.set_buckets(sizes);
+        self.shared.control_plane.set_buckets(sizes);
     }
 
     /// The buckets as they are now; `None` if nobody is throttled.
     pub fn bucket_levels(&self) -> Option<BucketLevels> {
-        self.control_plane.bucket_levels()
+        self.shared.control_plane.bucket_levels()
     }
 
     /// Makes a role known to AssumeRole, with the ExternalId that it asks for. Fails for what is not the ARN of a role.
     pub fn add_role(&self, role: Role) -> Result<(), ApiError> {
-        self.control_plane.add_role(role)
+        self.shared.control_plane.add_role(role)
     }
 
     /// Stops the server and the nodes, and waits until the last answer is sent.
@@ -214,6 +227,9 @@ impl Lab {
         }
         // An error would be a panic of the server, which has been printed already.
         let _ = self.server.await;
+        if let Some(data_plane) = &self.shared.data_plane {
+            data_plane.shutdown().await;
+        }
     }
 }
 

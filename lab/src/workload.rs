@@ -104,10 +104,17 @@ impl Workload {
         self.ledger.open().pod_time(Instant::now())
     }
 
-    /// Requests answered so far by the pods of each version, health checks included. One that was cut is not counted.
+    /// Requests answered so far by the pods of each version, without health checks. One that was cut before its answer began is not
+    /// counted.
     #[must_use]
     pub fn answered(&self) -> BTreeMap<String, u64> {
         self.ledger.open().answered()
+    }
+
+    /// Health checks of load balancer nodes answered so far by the pods of each version.
+    #[must_use]
+    pub fn checked(&self) -> BTreeMap<String, u64> {
+        self.ledger.open().checked()
     }
 
     /// Closes all servers at once and waits until they are closed. The objects stay.

@@ -1,7 +1,7 @@
 //! The calls of ELBv2 that the controller makes: through its own limiter, then to the control plane, in process.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -19,6 +19,7 @@ use crate::control_plane::operations::{
     DescribeTargetGroups, DescribeTargetHealth, ModifyListener, ModifyRule, ModifyTargetGroupAttributes, Read,
     RegisterTargets, RulePriority, SetRulePriorities, TargetDescription, Write,
 };
+use crate::load_balancer_controller::calls::Calls;
 use crate::load_balancer_controller::config::ClientLimits;
 use crate::load_balancer_controller::limiter::Limiter;
 
@@ -30,6 +31,7 @@ pub(super) const AGENT: &str = "aws-load-balancer-controller";
 pub(super) struct Aws {
     control_plane: ControlPlane,
     limiter: Mutex<Limiter>,
+    calls: Arc<Calls>,
 }
 
 /// A call without a usable answer.
@@ -58,8 +60,8 @@ impl CallError {
 }
 
 impl Aws {
-    pub(super) fn new(control_plane: ControlPlane, limits: ClientLimits) -> Self {
-        Self { control_plane, limiter: Mutex::new(Limiter::new(limits, Instant::now())) }
+    pub(super) fn new(control_plane: ControlPlane, limits: ClientLimits, calls: Arc<Calls>) -> Self {
+        Self { control_plane, limiter: Mutex::new(Limiter::new(limits, Instant::now())), calls }
     }
 
     /// Waits until the limiter lets a call through.
@@ -236,13 +238,17 @@ impl Aws {
 
     async fn read<I: Read>(&self, operation: &'static str, subject: &str, input: I) -> Result<I::Output, CallError> {
         self.admitted(operation).await;
+        let call = self.calls.begin(operation);
         let answer = self.control_plane.read(AGENT, operation, input).await;
+        call.end(&answer);
         answer.map_err(|source| error(operation, subject, source))
     }
 
     async fn write<I: Write>(&self, operation: &'static str, subject: &str, input: I) -> Result<I::Output, CallError> {
         self.admitted(operation).await;
+        let call = self.calls.begin(operation);
         let answer = self.control_plane.call(AGENT, operation, subject, input).await;
+        call.end(&answer);
         answer.map_err(|source| error(operation, subject, source))
     }
 }

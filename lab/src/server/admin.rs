@@ -1,6 +1,8 @@
-//! The lab's own pages, in JSON: the state at a glance, the journal, the faults, the buckets, the roles and the traffic.
+//! The lab's own pages, in JSON: the state at a glance, the journal, the faults, the buckets, the roles,
+//! and what the load balancer nodes do.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,8 +15,11 @@ use crate::control_plane::buckets::{BucketLevels, BucketSizes};
 use crate::control_plane::faults::Fault;
 use crate::control_plane::journal::JournalReport;
 use crate::control_plane::tokens::Role;
-use crate::data_plane::NodeAddress;
+use crate::data_plane::DataPlane;
 use crate::data_plane::counters::Traffic;
+
+/// By listener ARN, then by the node's name.
+type Addresses = BTreeMap<String, BTreeMap<String, SocketAddr>>;
 
 /// Done, or what was wrong with the request.
 type Done = Result<StatusCode, (StatusCode, String)>;
@@ -78,6 +83,15 @@ pub(super) async fn list_roles(State(shared): State<Arc<Shared>>) -> Json<Vec<Ro
 
 pub(super) async fn add_role(State(shared): State<Arc<Shared>>, Json(role): Json<Role>) -> Done {
     done(shared.control_plane.add_role(role))
+}
+
+/// `null` without a data plane, as for the traffic.
+pub(super) async fn listeners(State(shared): State<Arc<Shared>>) -> Json<Option<Addresses>> {
+    Json(shared.data_plane.as_ref().map(DataPlane::listeners))
+}
+
+pub(super) async fn traffic(State(shared): State<Arc<Shared>>) -> Json<Option<Traffic>> {
+    Json(shared.data_plane.as_ref().map(DataPlane::counters))
 }
 
 fn done(result: Result<(), impl std::fmt::Display>) -> Done {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time of all Pods that there were, and the requests that they answered.
+/// The time of all Pods that there were, and the requests and health checks that they answered.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// Of the Pods that are gone.
@@ -13,6 +13,7 @@ pub(super) struct Ledger {
     /// Of the Pods that are there, by namespace and name: the version, and since when.
     running: BTreeMap<(String, String), (String, Instant)>,
     answered: BTreeMap<String, u64>,
+    checked: BTreeMap<String, u64>,
 }
 
 impl Ledger {
@@ -26,11 +27,14 @@ impl Ledger {
         }
     }
 
+    /// A customer's request was answered.
     pub(super) fn answer(&mut self, version: &str) {
-        match self.answered.get_mut(version) {
-            Some(count) => *count += 1,
-            None => drop(self.answered.insert(version.to_owned(), 1)),
-        }
+        count(&mut self.answered, version);
+    }
+
+    /// A health check was answered.
+    pub(super) fn check(&mut self, version: &str) {
+        count(&mut self.checked, version);
     }
 
     pub(super) fn pod_time(&self, now: Instant) -> BTreeMap<String, Duration> {
@@ -43,5 +47,16 @@ impl Ledger {
 
     pub(super) fn answered(&self) -> BTreeMap<String, u64> {
         self.answered.clone()
+    }
+
+    pub(super) fn checked(&self) -> BTreeMap<String, u64> {
+        self.checked.clone()
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, version: &str) {
+    match counts.get_mut(version) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(version.to_owned(), 1)),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -22,6 +22,9 @@ use super::{SharedLedger, VERSION_HEADER, draw};
 
 /// How long it waits after an `accept` that failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the `User-Agent` of a load balancer's health checks begins (AWS user guide, "Health checks for your target groups").
+const CHECKER: &[u8] = b"ELB-HealthChecker/";
 
 /// What the server of a pod says, and how fast.
 #[derive(Debug)]
@@ -71,10 +74,14 @@ async fn serve(stream: TcpStream, app: Arc<App>) {
     let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(_request: Request<Incoming>, app: &App) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, app: &App) -> Result<Response<Full<Bytes>>, Infallible> {
     let service_time = draw(&mut app.rng.lock().unwrap_or_else(PoisonError::into_inner), &app.service_time);
     sleep(service_time).await;
-    app.ledger.open().answer(&app.version);
+    if request.headers().get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(CHECKER)) {
+        app.ledger.open().check(&app.version);
+    } else {
+        app.ledger.open().answer(&app.version);
+    }
     let mut response = Response::new(Full::from(format!("{}\n", app.version)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     if let Ok(version) = HeaderValue::from_str(&app.version) {

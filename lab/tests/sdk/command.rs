@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use crate::{PATIENCE, client_of, forward, http, raw_to};
 
-async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> String {
+/// Waits for a line of the output.
+pub(crate) async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> String {
     let search = async {
         while let Some(line) = lines.next_line().await.expect("text") {
             if line.contains(what) {
@@ -67,6 +68,21 @@ async fn is_set_up_by_arguments() {
     let buckets = raw_to(&endpoint, &http("GET", "/lab/buckets", "", "")).await;
     assert!(buckets.contains(r#""modify":{"burst":20,"per_second":3,"#), "{buckets}");
     child.kill().await.expect("it was running");
+}
+
+#[tokio::test]
+async fn settings_of_nodes_need_nodes() {
+    for (arguments, wrong) in [
+        (["--nodes", "3"].as_slice(), "--data-plane"),
+        (&["--node-lag", "1s"], "--data-plane"),
+        (&["--data-plane", "--nodes", "0"], "1..=100"),
+        (&["--data-plane", "--healthy-after", "1s"], "cannot be used with"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        let output = command.arg("serve").args(arguments).output().await.expect("the lab starts");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && message.contains(wrong), "{arguments:?}: {message}");
+    }
 }
 
 #[tokio::test]

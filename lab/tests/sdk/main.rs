@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 mod command;
+mod data_plane;
 mod faults;
 mod journal;
 mod lifecycle;

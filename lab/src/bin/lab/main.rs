@@ -1,12 +1,13 @@
 //! The lab as a command.
 
+use std::future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::{BucketSizes, DataPlaneConfig, JournalEntry, Lab, LabConfig, NodeAddress, scenario};
+use lab::{BucketSizes, DataPlane, DataPlaneConfig, Lab, LabConfig, ServedListener, ServedTail, scenario};
 
 mod demo;
 
@@ -25,12 +26,17 @@ enum Command {
     /// AWS's CLI, boto3 and SDKs can create load balancers, target groups, listeners and rules in it, register targets and shift
     /// weights; it refuses what AWS refuses. Every write is printed as one line. State is in memory only.
     ///
+    /// With --data-plane the listeners really take requests, in plain HTTP on loopback addresses that are printed: the nodes of the
+    /// load balancer split them by weight among the registered targets, which they check first.
+    ///
     /// Beside the API are pages in JSON:
     ///
     ///   GET /lab               what there is: listeners, rules with weights, targets with health
     ///   GET /lab/journal       every write, and how often each operation was called
     ///   GET, POST, DELETE      /lab/faults: bad days
     ///   GET, POST, DELETE      /lab/buckets: AWS's throttling
+    ///   GET /lab/listeners     where the nodes serve each listener
+    ///   GET /lab/traffic       what became of every request
     ///   GET, POST              /lab/roles: which ExternalId AssumeRole asks for
     ///   GET /lab/listeners     with --nodes: where each node serves each listener
     ///   GET /lab/traffic       with --nodes: what became of all requests
@@ -67,18 +73,24 @@ struct Serve {
     /// Rules per load balancer, default rules not counted.
     #[arg(long, value_name = "RULES", default_value_t = LabConfig::default().rules_per_load_balancer)]
     rules_per_load_balancer: usize,
-    /// Load balancer nodes that really split HTTP among targets on 127.x.x.x, 1 to 16. Without them only the API is served.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=16))]
-    nodes: Option<u8>,
-    /// How far a node may be behind the API, such as 2s. Each follows each change after a time of its own.
-    #[arg(long, value_name = "DURATION", default_value = "2s", requires = "nodes")]
-    node_lag: humantime::Duration,
-    /// How long a registered target is `initial` before it is healthy, such as 30s, when there are no nodes to probe it.
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    /// How long a registered target is `initial` before it is healthy, such as 30s. Nobody checks it.
+    #[arg(long, value_name = "DURATION", default_value = "0s", conflicts_with = "data_plane")]
     healthy_after: humantime::Duration,
     /// The region in ARNs and host names.
     #[arg(long, default_value_t = LabConfig::default().region)]
     region: String,
+    /// Starts load balancer nodes that serve every listener of an application load balancer and check its targets.
+    #[arg(long)]
+    data_plane: bool,
+    /// How many nodes serve each listener, 1 to 100.
+    #[arg(
+        long, value_name = "NODES", default_value = "2", requires = "data_plane",
+        value_parser = clap::value_parser!(u8).range(1..=100)
+    )]
+    nodes: u8,
+    /// Each node follows each change between 0 and this long after it, such as 500ms. AWS documents no figure.
+    #[arg(long, value_name = "DURATION", default_value = "2s", requires = "data_plane")]
+    node_lag: humantime::Duration,
 }
 
 #[tokio::main]
@@ -112,18 +124,23 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
         ..LabConfig::default()
     };
     let region = config.region.clone();
-    let lab = Lab::start(config).await?;
+    let lab = if arguments.data_plane {
+        let lag = Duration::ZERO..=arguments.node_lag.into();
+        let nodes = DataPlaneConfig { nodes: arguments.nodes.into(), lag, ..DataPlaneConfig::default() };
+        Lab::start_with_data_plane(config, nodes).await?
+    } else {
+        Lab::start(config).await?
+    };
     let mut writes = lab.follow();
+    let mut listeners = lab.data_plane().map(DataPlane::follow);
     welcome(lab.endpoint(), &region);
     if arguments.seed_example {
         scenario::two_listeners(&lab).context("cannot set up the example")?;
     }
     loop {
         tokio::select! {
-            entry = writes.next() => {
-                say(&entry.to_string());
-                say_where_served(&lab, &entry).await;
-            }
+            entry = writes.next() => say(&entry.to_string()),
+            listener = next(&mut listeners) => say(&listener.to_string()),
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted.context("cannot wait for an interrupt")?;
                 lab.shutdown().await;
@@ -133,15 +150,11 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     }
 }
 
-/// After the creation of a listener: where it can be reached, once every node serves it.
-async fn say_where_served(lab: &Lab, entry: &JournalEntry) {
-    let (Some(data_plane), "CreateListener", true) = (lab.data_plane(), &*entry.operation, entry.accepted()) else {
-        return;
-    };
-    for change in entry.changes.iter().filter(|change| change.arn.contains(":listener/app/")) {
-        for NodeAddress { node, address } in data_plane.listening(&change.arn).await {
-            say(&format!("             {node} serves it on http://{address}"));
-        }
+/// Without a data plane no listener is ever served.
+async fn next(listeners: &mut Option<ServedTail>) -> ServedListener {
+    match listeners {
+        Some(listeners) => listeners.next().await,
+        None => future::pending().await,
     }
 }
 
