@@ -45,8 +45,6 @@ pub struct LabConfig {
     pub buckets: Option<BucketSizes>,
     /// Without a data plane nobody checks targets: so long after its registration a target in use is healthy.
     pub healthy_after: Duration,
-    /// Load balancer nodes that serve the listeners; `None` serves the API alone.
-    pub data_plane: Option<DataPlaneConfig>,
 }
 
 /// A running lab. It stops when it is dropped, or by [`Lab::shutdown`].
@@ -106,7 +104,6 @@ impl Default for LabConfig {
             rules_per_load_balancer: 100,
             buckets: None,
             healthy_after: Duration::ZERO,
-            data_plane: None,
         }
     }
 }
@@ -150,8 +147,6 @@ impl Lab {
             .route("/lab/journal", get(admin::journal))
             .route("/lab/faults", get(admin::list_faults).post(admin::add_fault).delete(admin::clear_faults))
             .route("/lab/buckets", get(admin::bucket_levels).post(admin::set_buckets).delete(admin::remove_buckets))
-            .route("/lab/listeners", get(admin::listeners))
-            .route("/lab/traffic", get(admin::traffic))
             .route("/lab/roles", get(admin::list_roles).post(admin::add_role))
             .route("/lab/listeners", get(admin::listeners))
             .route("/lab/traffic", get(admin::traffic))
@@ -177,11 +172,6 @@ impl Lab {
     /// The load balancer nodes; `None` if the lab was started without.
     pub fn data_plane(&self) -> Option<&DataPlane> {
         self.shared.data_plane.as_ref()
-    }
-
-    /// The load balancer nodes, if the lab has any.
-    pub fn data_plane(&self) -> Option<&DataPlane> {
-        self.data_plane.as_deref()
     }
 
     /// All writes so far, in the order in which they took effect.
@@ -222,9 +212,6 @@ impl Lab {
     /// Stops the server and the nodes, and waits until the last answer is sent.
     pub async fn shutdown(self) {
         drop(self.stop);
-        if let Some(data_plane) = &self.data_plane {
-            data_plane.shutdown().await;
-        }
         // An error would be a panic of the server, which has been printed already.
         let _ = self.server.await;
         if let Some(data_plane) = &self.shared.data_plane {

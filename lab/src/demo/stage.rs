@@ -66,8 +66,8 @@ impl Stage {
     /// # Errors
     /// If something cannot be started, or is not ready within two minutes.
     pub async fn set(play: &Play, path: Path, network: u8) -> anyhow::Result<Self> {
-        let nodes = Some(data_plane_config(play));
-        let lab = Lab::start(LabConfig { seed: play.seed, data_plane: nodes, ..LabConfig::default() }).await?;
+        let config = LabConfig { seed: play.seed, ..LabConfig::default() };
+        let lab = Lab::start_with_data_plane(config, data_plane_config(play)).await?;
         let cluster = Cluster::default();
         let kubernetes = KubernetesApi::start(cluster.clone())?;
         let folder = tempfile::tempdir()?;

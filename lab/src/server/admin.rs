@@ -64,19 +64,6 @@ pub(super) async fn remove_buckets(State(shared): State<Arc<Shared>>) -> StatusC
     StatusCode::NO_CONTENT
 }
 
-/// Where the nodes serve each listener.
-pub(super) async fn listeners(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, Vec<NodeAddress>>> {
-    let Some(data_plane) = &shared.data_plane else { return Json(BTreeMap::new()) };
-    let account = shared.control_plane.account();
-    let served = account.listeners.iter().map(|listener| (listener.arn.clone(), data_plane.addresses(&listener.arn)));
-    Json(served.filter(|(_, nodes)| !nodes.is_empty()).collect())
-}
-
-/// What became of all requests, `null` without a data plane.
-pub(super) async fn traffic(State(shared): State<Arc<Shared>>) -> Json<Option<Traffic>> {
-    Json(shared.data_plane.as_ref().map(|data_plane| data_plane.counters()))
-}
-
 pub(super) async fn list_roles(State(shared): State<Arc<Shared>>) -> Json<Vec<Role>> {
     Json(shared.control_plane.roles())
 }

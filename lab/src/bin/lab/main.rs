@@ -38,8 +38,6 @@ enum Command {
     ///   GET /lab/listeners     where the nodes serve each listener
     ///   GET /lab/traffic       what became of every request
     ///   GET, POST              /lab/roles: which ExternalId AssumeRole asks for
-    ///   GET /lab/listeners     with --nodes: where each node serves each listener
-    ///   GET /lab/traffic       with --nodes: what became of all requests
     ///
     /// Two throttled shifts, for example, and then good weather again:
     ///
@@ -52,7 +50,10 @@ enum Command {
     /// the operation "*" stands for all. docs/lab.md has more.
     #[command(verbatim_doc_comment)]
     Serve(Serve),
-    /// Shifts the weights of a load balancer in memory through the real plugin, asked by Argo's own client code.
+    /// Plays the user's story three ways side by side: a slow load balancer controller, an update, and customers who keep count.
+    ///
+    /// Every request is really sent, through load balancer nodes that split it by weight and health, to pods that answer. The plugin
+    /// is its own binary. AWS's and Kubernetes' APIs, both controllers and time are modelled. It takes about a minute.
     Demo(demo::Demo),
 }
 
@@ -116,11 +117,6 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
         rules_per_load_balancer: arguments.rules_per_load_balancer,
         buckets: arguments.buckets.then(BucketSizes::default),
         healthy_after: arguments.healthy_after.into(),
-        data_plane: arguments.nodes.map(|nodes| DataPlaneConfig {
-            nodes: usize::from(nodes),
-            lag: Duration::ZERO..=arguments.node_lag.into(),
-            ..DataPlaneConfig::default()
-        }),
         ..LabConfig::default()
     };
     let region = config.region.clone();
