@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::environment::Environment;
 use crate::history::{Audit, History, Roles, RuleHistory};
@@ -20,6 +21,9 @@ pub(crate) const STABLE_SERVICE: &str = "web-stable";
 
 /// The Service of the pods that are being tried.
 pub(crate) const CANARY_SERVICE: &str = "web-canary";
+
+/// Far longer than an API server takes that is well.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A scenario's place in the shared environment.
 pub(crate) struct World<'a> {
@@ -154,9 +158,13 @@ impl<'a> World<'a> {
         let about_us = |line: &String| line.contains(&self.namespace);
         let journal: Vec<String> =
             self.environment.lab.journal().iter().map(ToString::to_string).filter(about_us).collect();
-        let warnings = match self.warnings().await {
-            Ok(warnings) => warnings.iter().map(|warning| format!("{}: {}", warning.reason, warning.message)).collect(),
-            Err(error) => vec![format!("{error:#}")],
+        // The API server may be what failed.
+        let warnings = match timeout(ANSWERS_WITHIN, self.warnings()).await {
+            Ok(Ok(warnings)) => {
+                warnings.iter().map(|warning| format!("{}: {}", warning.reason, warning.message)).collect()
+            }
+            Ok(Err(error)) => vec![format!("{error:#}")],
+            Err(_) => vec![format!("the API server did not answer within {ANSWERS_WITHIN:?}")],
         };
         format!(
             "\n--- the controller's last lines about {}\n{}\n--- writes to the load balancer\n{}\n--- warnings\n{}",
