@@ -48,4 +48,11 @@ pub trait Cluster: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] when there is no such Service, or any other kind.
     async fn backends(&self, namespace: &str, service: &str) -> Result<Backends, Error>;
+
+    /// How many Pods with this label their ReplicaSets are to have, now. Pods beyond that number are on their way out, even if
+    /// nobody has told them yet.
+    ///
+    /// # Errors
+    /// [`Error`] of any kind but [`ErrorKind::Missing`].
+    async fn desired_pods(&self, namespace: &str, label: &str, value: &str) -> Result<usize, Error>;
 }

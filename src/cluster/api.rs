@@ -10,7 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::Mutex;
 
-use super::objects::{self, PodObject, ServiceObject};
+use super::objects::{self, PodObject, ReplicaSetObject, ServiceObject};
 use super::{Backends, Cluster, Error, pods};
 
 /// How many Pods one page holds.
@@ -93,5 +93,14 @@ impl Cluster for Api {
                 None => return Ok(backends),
             }
         }
+    }
+
+    async fn desired_pods(&self, namespace: &str, label: &str, value: &str) -> Result<usize, Error> {
+        let client = self.client().await?;
+        let sets: kube::Api<ReplicaSetObject> = kube::Api::namespaced_with(client, namespace, &objects::replica_sets());
+        let listed = sets.list(&ListParams::default().labels(&format!("{label}={value}"))).await;
+        let in_namespace = format!("in {namespace}");
+        let listed = listed.map_err(|error| Error::of("list", "replicasets", &in_namespace, &error))?;
+        Ok(listed.items.iter().map(|set| set.spec.replicas).sum())
     }
 }

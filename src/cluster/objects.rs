@@ -1,4 +1,4 @@
-//! The parts of Services and Pods that are read, and nothing else: a Pod has hundreds of fields.
+//! The parts of Services, Pods and ReplicaSets that are read, and nothing else: a Pod has hundreds of fields.
 //!
 //! Names and types are those of the Kubernetes API, version v1.
 
@@ -12,6 +12,9 @@ pub(super) type ServiceObject = Object<ServiceSpec, Ignored>;
 
 /// A Pod.
 pub(super) type PodObject = Object<PodSpec, PodStatus>;
+
+/// A ReplicaSet.
+pub(super) type ReplicaSetObject = Object<ReplicaSetSpec, Ignored>;
 
 /// A part that nobody looks at.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,6 +32,13 @@ pub(super) struct ServiceSpec {
 pub(super) struct ServicePort {
     pub(super) port: u16,
     pub(super) target_port: Option<Port>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReplicaSetSpec {
+    /// The API server always fills it in.
+    pub(super) replicas: usize,
 }
 
 /// A number, or the name of a container's port.
@@ -81,19 +91,24 @@ pub(super) struct ContainerStatus {
 
 /// Where Services are.
 pub(super) fn services() -> ApiResource {
-    core("Service", "services")
+    resource("", "Service", "services")
 }
 
 /// Where Pods are.
 pub(super) fn pods() -> ApiResource {
-    core("Pod", "pods")
+    resource("", "Pod", "pods")
 }
 
-fn core(kind: &str, plural: &str) -> ApiResource {
+/// Where ReplicaSets are.
+pub(super) fn replica_sets() -> ApiResource {
+    resource("apps", "ReplicaSet", "replicasets")
+}
+
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource {
-        group: String::new(),
+        group: group.to_owned(),
         version: "v1".to_owned(),
-        api_version: "v1".to_owned(),
+        api_version: if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") },
         kind: kind.to_owned(),
         plural: plural.to_owned(),
     }

@@ -11,7 +11,7 @@ use crate::cluster::{Backends, Pod};
 
 /// The label by which a host tells the Pods of one version from another's (`DefaultRolloutUniqueLabelKey` of Argo
 /// Rollouts), in Pods and in the selectors of its Services.
-const HASH: &str = "rollouts-pod-template-hash";
+pub(super) const HASH: &str = "rollouts-pod-template-hash";
 
 /// Which gates there are, and how wide they open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub(super) struct Side {
     healthy_targets: usize,
     /// The version that the Service selects.
     hash: Option<String>,
+}
+
+/// What a group's share of the traffic needs, where Pods go as it falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// So many Pods are in proportion to it.
+    pub(super) pods: usize,
+    /// So many are to stay.
+    pub(super) staying: usize,
 }
 
 /// Where a promotion's traffic belongs.
@@ -75,11 +84,11 @@ impl Gates {
         !self.rising || self.is_open(to, none_wished) || from.healthy_targets < to.healthy
     }
 
-    /// The group has enough healthy Pods for a share that needs so many. As with [`Gates::may_rise`], traffic is not held where
-    /// fewer are.
-    pub(super) fn may_carry(self, to: &Side, from: &Side, pods: usize) -> bool {
+    /// The group has enough healthy Pods for its share. As with [`Gates::may_rise`], traffic is not held where fewer are.
+    pub(super) fn may_carry(self, to: &Side, from: &Side, share: Share) -> bool {
         let percent = usize::try_from(self.min_healthy_percent).unwrap_or(100);
-        !self.rising || to.healthy * 100 >= pods * percent || from.healthy_targets < to.healthy
+        let healthy = to.healthy.min(share.staying);
+        !self.rising || healthy * 100 >= share.pods * percent || from.healthy_targets < healthy
     }
 
     /// After a promotion without ping-pong the same version stands behind both Services, but its Pods are not in the

@@ -4,7 +4,7 @@
 use futures_util::future::try_join;
 use tracing::debug;
 
-use super::gate::{Promotion, Side};
+use super::gate::{HASH, Promotion, Share, Side};
 use super::plan::{Direction, Split};
 use super::unfinished::Cause;
 use super::wish::{Recorded, Wish};
@@ -63,7 +63,8 @@ impl Gatekeeper<'_> {
         if promotes {
             return Ok(self.promotion(&stable, &canary, observation, directions));
         }
-        let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary));
+        let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
+        let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
         // Without dynamicStableScale a raise lets nobody go, and only at the maximum is the old version done with.
         let yes_is_safe = !wish.lets_stable_go
             && !wish.is_promoted()
@@ -90,7 +91,7 @@ impl Gatekeeper<'_> {
             && (!carries(&wish.split.canary) || canary.selects(hash));
         let (split, directions, awaits) = match wish.gates.promotion(stable, canary, hash, self.recorded.no_pods) {
             Promotion::Stable => {
-                let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary));
+                let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary, None));
                 (closed.is_none().then(|| wish.split.clone()), directions, closed)
             }
             Promotion::Canary => {
@@ -104,7 +105,7 @@ impl Gatekeeper<'_> {
     }
 
     /// What a move this way waits for, if its gate is closed.
-    fn closed(&self, direction: Direction, stable: &Side, canary: &Side) -> Option<Cause> {
+    fn closed(&self, direction: Direction, stable: &Side, canary: &Side, share: Option<Share>) -> Option<Cause> {
         let wish = self.wish;
         let (to, from, service, group) = match direction {
             Direction::ToCanary => (canary, stable, &wish.services.canary, &wish.split.canary),
@@ -115,18 +116,21 @@ impl Gatekeeper<'_> {
             let percent = wish.gates.min_healthy_percent;
             return Some(Cause::Rising { group: group.clone(), service: service(), percent });
         }
-        let pods = self.pods_for_stable().filter(|_| direction == Direction::ToStable)?;
-        let enough = wish.gates.may_carry(to, from, pods);
-        (!enough).then(|| Cause::TooFewPods { group: group.clone(), service: service(), pods })
+        let share = share.filter(|_| direction == Direction::ToStable)?;
+        let enough = wish.gates.may_carry(to, from, share);
+        (!enough).then(|| Cause::TooFewPods { group: group.clone(), service: service(), pods: share.pods })
     }
 
-    /// With dynamicStableScale: how many Pods the wished share of stable needs. The host decides by counts of Pods that may be
-    /// on their way out already: right after a step an abort asks for nearly all traffic on stable while its Pods go.
-    fn pods_for_stable(&self) -> Option<usize> {
+    /// With dynamicStableScale: what the wished share of stable needs. The host decides by counts of Pods that may be on their way
+    /// out already: right after a step an abort asks for nearly all traffic on stable while its Pods go.
+    async fn share_of_stable(&self) -> Result<Option<Share>, Cause> {
         let wish = self.wish;
-        let replicas = self.recorded.replicas.filter(|_| wish.lets_stable_go && !wish.is_promoted())?;
+        let Some(replicas) = self.recorded.replicas.filter(|_| wish.lets_stable_go && !wish.is_promoted()) else {
+            return Ok(None);
+        };
         let pods = (replicas * u64::from(wish.split.stable_weight())).div_ceil(u64::from(wish.split.max.max(1)));
-        usize::try_from(pods).ok()
+        let staying = self.cluster.desired_pods(&wish.services.namespace, HASH, wish.stable_hash()).await?;
+        Ok(Some(Share { pods: usize::try_from(pods).unwrap_or(usize::MAX), staying }))
     }
 
     async fn side(&self, service: &str, group: &TargetGroupArn) -> Result<Side, Cause> {

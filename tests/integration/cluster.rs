@@ -81,6 +81,23 @@ async fn the_pods_behind_a_service_are_those_that_could_serve_it_now() -> Result
 }
 
 #[tokio::test]
+async fn pods_are_to_stay_as_far_as_their_replica_set_is_scaled() -> Result<()> {
+    let world = World::new()?;
+    for (name, hash, replicas) in [("web-abc", "abc", 4), ("web-old", "old", 9)] {
+        world.objects.create(
+            Kind::REPLICA_SET,
+            json!({
+                "metadata": {"name": name, "namespace": "shop", "labels": {"rollouts-pod-template-hash": hash}},
+                "spec": {"replicas": replicas},
+            }),
+        )?;
+    }
+    assert_eq!(world.api.desired_pods("shop", "rollouts-pod-template-hash", "abc").await?, 4);
+    assert_eq!(world.api.desired_pods("shop", "rollouts-pod-template-hash", "none").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_goes_wrong_is_named_with_what_to_do() -> Result<()> {
     let world = World::new()?;
     let missing = world.api.backends("shop", "nothing").await.unwrap_err();

@@ -35,6 +35,8 @@ struct State {
     /// Healthy targets by group, and the Pods behind each Service with the version that it selects.
     targets: HashMap<String, Vec<u8>>,
     services: HashMap<String, (String, Vec<u8>)>,
+    /// How many Pods of a version are to stay, where not all of them are.
+    desired: HashMap<String, usize>,
 }
 
 pub(super) fn group(name: &str) -> TargetGroupArn {
@@ -64,6 +66,11 @@ impl Fake {
     pub(super) fn select(&self, service: &str, hash: &str, pods: impl IntoIterator<Item = u8>) {
         let pods = pods.into_iter().collect();
         self.state().services.insert(service.to_owned(), (hash.to_owned(), pods));
+    }
+
+    /// The version is scaled to so many Pods; those beyond do not know it yet.
+    pub(super) fn scale(&self, hash: &str, pods: usize) {
+        self.state().desired.insert(hash.to_owned(), pods);
     }
 
     /// The Pods with these numbers, and no others, are healthy targets of the group.
@@ -236,5 +243,11 @@ impl Cluster for Fake {
             ports: vec![8080],
         };
         Ok(Backends { selector: labels.clone(), pods: pods.iter().map(pod).collect() })
+    }
+
+    async fn desired_pods(&self, _: &str, _: &str, hash: &str) -> Result<usize, cluster::Error> {
+        let state = self.state();
+        let all = state.services.values().find(|(of, _)| of == hash).map_or(0, |(_, pods)| pods.len());
+        Ok(state.desired.get(hash).copied().unwrap_or(all))
     }
 }

@@ -117,10 +117,16 @@ async fn stable_gets_no_more_than_its_pods_can_carry_after_they_were_let_go() {
     let (router, began) = (router(&fake), Instant::now());
     let error = error_of(&router, &rollout, 10).await;
     assert!(error.contains("needs 9 Pods, and Service shop/web-stable has too few"), "{error}");
-    // It is answered soon: the host scales stable up only once it has an answer.
-    assert_eq!((began.elapsed(), fake.shares()), (SOONEST_ERROR, vec![("http", 40, 60)]));
+    // A moment earlier the pods are all there, healthy, and do not know yet that they go.
     fake.select("web-stable", "old", OLD);
     fake.register("stable", OLD);
+    fake.scale("old", 4);
+    error_of(&router, &rollout, 10).await;
+    assert_eq!(fake.shares(), [("http", 40, 60)]);
+    let began = began + SOONEST_ERROR;
+    // It is answered soon: the host scales stable up only once it has an answer.
+    assert_eq!((began.elapsed(), fake.shares()), (SOONEST_ERROR, vec![("http", 40, 60)]));
+    fake.scale("old", 9);
     router.set_weight(&rollout, 10, &[]).await.unwrap();
     assert_eq!(fake.shares(), [("http", 90, 10)]);
 }
