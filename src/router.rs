@@ -3,7 +3,8 @@
 //! The decisions are pure: [`Router`] reads a call into a wish, plans each rule from what it shows, and leaves the
 //! rest to a shift that carries the plan out. A host that asks for a weight gets "success" when DescribeRules has
 //! shown that weight on every rule, and an error otherwise: SetWeight's error is the only answer that stops the
-//! rollouts controller before it scales anything (`rollout/trafficrouting.go`).
+//! rollouts controller before it scales anything (`rollout/trafficrouting.go`). Where a "success" lets no pod go that
+//! has traffic, a wish that still waits for its pods gets that and "not verified" ([`Router::verify_weight`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -151,7 +152,8 @@ impl Router {
         debug!(rollout = rollout.key(), canary, stable, "UpdateHash");
     }
 
-    /// Brings the canary's weight to `weight` of the Rollout's maximum, and returns when every rule shows it.
+    /// Brings the canary's weight to `weight` of the Rollout's maximum, and returns when every rule shows it and it has
+    /// settled; or, when its time is used up and going on lets no pod go that has traffic, while it waits for pods.
     ///
     /// # Errors
     /// [`CallError`] when it is not so, never sooner than 2 s after the call.

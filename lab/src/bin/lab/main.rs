@@ -53,7 +53,7 @@ enum Command {
     /// Plays the user's story three ways side by side: a slow load balancer controller, an update, and customers who keep count.
     ///
     /// Every request is really sent, through load balancer nodes that split it by weight and health, to pods that answer. The plugin
-    /// is its own binary. AWS's and Kubernetes' APIs, both controllers and time are modelled. It takes about a minute.
+    /// is its own binary. AWS's and Kubernetes' APIs, both controllers and time are modelled. It takes a minute and a half.
     Demo(demo::Demo),
 }
 

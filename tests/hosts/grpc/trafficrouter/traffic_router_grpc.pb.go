@@ -56,8 +56,9 @@ type TrafficRouterClient interface {
 	Type(ctx context.Context, in *TypeRequest, opts ...grpc.CallOption) (*TypeResponse, error)
 	// Tells the pod hashes of the canary and of stable. No weight depends on this call.
 	UpdateHash(ctx context.Context, in *UpdateHashRequest, opts ...grpc.CallOption) (*UpdateHashResponse, error)
-	// Brings the canary's weight to the desired one, and answers when every rule shows it. May be held for the plugin's
-	// --block-budget; an error never comes sooner than 2 s after the call.
+	// Brings the canary's weight to the desired one, and answers when every rule shows it and it has settled. May be held
+	// for the plugin's --block-budget. Then it is an error, or a success that VerifyWeight does not confirm yet, where that
+	// lets no pod go that has traffic. An error never comes sooner than 2 s after the call.
 	SetWeight(ctx context.Context, in *SetWeightRequest, opts ...grpc.CallOption) (*SetWeightResponse, error)
 	// Says whether every rule shows the weight. Changes nothing.
 	VerifyWeight(ctx context.Context, in *VerifyWeightRequest, opts ...grpc.CallOption) (*VerifyWeightResponse, error)
@@ -169,8 +170,9 @@ type TrafficRouterServer interface {
 	Type(context.Context, *TypeRequest) (*TypeResponse, error)
 	// Tells the pod hashes of the canary and of stable. No weight depends on this call.
 	UpdateHash(context.Context, *UpdateHashRequest) (*UpdateHashResponse, error)
-	// Brings the canary's weight to the desired one, and answers when every rule shows it. May be held for the plugin's
-	// --block-budget; an error never comes sooner than 2 s after the call.
+	// Brings the canary's weight to the desired one, and answers when every rule shows it and it has settled. May be held
+	// for the plugin's --block-budget. Then it is an error, or a success that VerifyWeight does not confirm yet, where that
+	// lets no pod go that has traffic. An error never comes sooner than 2 s after the call.
 	SetWeight(context.Context, *SetWeightRequest) (*SetWeightResponse, error)
 	// Says whether every rule shows the weight. Changes nothing.
 	VerifyWeight(context.Context, *VerifyWeightRequest) (*VerifyWeightResponse, error)
