@@ -9,11 +9,14 @@ pub use arn::{Arn, ArnError, ListenerRule, Resource, RuleArn, TargetGroup, Targe
 pub use aws::Aws;
 pub use error::{Error, ErrorKind};
 pub use rule::{Rule, WeightedGroup};
+use shared::Token;
+pub use shared::{BucketSize, Shared};
 
 mod arn;
 mod aws;
 mod error;
 mod rule;
+mod shared;
 
 /// The largest weight of a target group in a forward action (API reference, `TargetGroupTuple`).
 pub const MAX_GROUP_WEIGHT: u32 = 999;
@@ -25,6 +28,27 @@ pub struct Observation {
     pub began: Instant,
     /// The rules, in the order they were asked for.
     pub rules: Vec<Rule>,
+}
+
+/// Who writes first when an account's budget does not let everyone write at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Traffic leaves a version that was given up.
+    First,
+    /// All else.
+    Usual,
+}
+
+/// Leave to write once. Dropped before it was used, it goes to somebody else.
+#[derive(Debug, Default)]
+pub struct Turn(Option<Token>);
+
+impl Turn {
+    /// Leave that nobody counts.
+    #[must_use]
+    pub fn free() -> Self {
+        Self::default()
+    }
 }
 
 /// A target of a group, as DescribeTargetHealth shows it.
@@ -41,17 +65,20 @@ pub struct Target {
 /// Elastic Load Balancing v2, as the router needs it.
 #[async_trait]
 pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
-    /// Reads these rules, now.
+    /// Reads these rules. An observation that began at `since` or later will do, whoever asked for it; now means a new one.
     ///
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] that names the rules which do not exist, or any other kind.
-    async fn observe(&self, rules: &[RuleArn]) -> Result<Observation, Error>;
+    async fn observe(&self, rules: &[RuleArn], since: Instant) -> Result<Observation, Error>;
 
     /// Reads every rule, default actions included, of every listener of the load balancer that `group` is attached to.
     ///
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] when the group does not exist, or any other kind.
     async fn rules_around(&self, group: &TargetGroupArn) -> Result<Observation, Error>;
+
+    /// Waits for leave to write this rule once: an account can take only so many writes, and this is the place to wait for it.
+    async fn turn(&self, rule: &RuleArn, urgency: Urgency) -> Turn;
 
     /// Gives the groups of the rule's forward action these weights. Its other actions, its stickiness and all else
     /// stay as `rule` shows them: a rule's actions can only be replaced as a whole, so `rule` must be freshly read.
@@ -60,11 +87,11 @@ pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Refused`] before anything is sent when the rule carries an action that this
     /// build does not know and could only damage; otherwise what AWS said.
-    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error>;
+    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup], turn: Turn) -> Result<(), Error>;
 
-    /// The targets of a group, in whatever state, now.
+    /// The targets of a group, in whatever state. A look that began at `since` or later will do, whoever asked for it.
     ///
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] when the group does not exist, or any other kind.
-    async fn targets(&self, group: &TargetGroupArn) -> Result<Vec<Target>, Error>;
+    async fn targets(&self, group: &TargetGroupArn, since: Instant) -> Result<Vec<Target>, Error>;
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::alb::Aws;
+use crate::alb::{Aws, BucketSize, Shared};
 use crate::cluster::Api;
 use crate::config::Arguments;
 use crate::door::{self, Door};
@@ -83,6 +83,7 @@ fn serve(host: &HostEnvironment, program: &str, parsed: Result<Arguments, clap::
     start_logging(&log, level);
     let chose = parsed.as_ref().ok().and_then(|arguments| arguments.door);
     let kubeconfig = parsed.as_ref().ok().and_then(|arguments| arguments.kubeconfig.clone());
+    let writes = parsed.as_ref().map_or(BucketSize::MODIFY, Arguments::writes);
     // Arguments that cannot be used are an error of every call, not of the start: see `Router::new`.
     let settings = parsed.map(|arguments| arguments.settings(program)).map_err(|error| one_line(&error));
     if let Err(problem) = &settings {
@@ -92,7 +93,8 @@ fn serve(host: &HostEnvironment, program: &str, parsed: Result<Arguments, clap::
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let router = Router::new(settings, Arc::new(Aws::new()), Arc::new(Api::new(kubeconfig)));
+            let balancer = Shared::new(Arc::new(Aws::new()), writes);
+            let router = Router::new(settings, Arc::new(balancer), Arc::new(Api::new(kubeconfig)));
             let code = runtime.block_on(serve_until_done(host, chose, router));
             // A call to AWS may still be under way; nobody is left to hear of it.
             runtime.shutdown_background();

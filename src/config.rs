@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
+use crate::alb::BucketSize;
 use crate::door::Door;
 use crate::router::{Allow, LONGEST_SETTLE, Settings};
 
@@ -49,6 +50,27 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", env = "ROLLOUTS_ALB_SETTLE", default_value = "10s", value_parser = settle)]
     pub settle: Duration,
 
+    /// How long to wait for the load balancer controller to follow an Ingress, such as 120s.
+    ///
+    /// Where a Rollout's entry names an Ingress, its weights are announced there before they are written, and no pod is let go
+    /// before the controller has followed: an older run of it could put older weights back. After this time the update goes on.
+    /// 0s waits for nothing.
+    #[arg(long, value_name = "TIME", env = "ROLLOUTS_ALB_ECHO_TIMEOUT", default_value = "120s", value_parser = echo_timeout)]
+    pub echo_timeout: Duration,
+
+    /// How many weight changes a second this plugin sends to one AWS account and region, 0.1 to 100.
+    ///
+    /// AWS counts the Modify calls of all tools of the account together, and lets 3 a second through unless it has raised
+    /// that for you. A plugin that AWS throttles slows down by itself; a smaller number leaves room for the others
+    /// beforehand. Aborts go first.
+    #[arg(long, value_name = "NUMBER", env = "ROLLOUTS_ALB_MODIFY_RATE", default_value = "3", value_parser = modify_rate)]
+    pub modify_rate: f64,
+
+    /// How many weight changes may be sent at once after a quiet time, 1 to 1000. AWS lets 20 through.
+    #[arg(long, value_name = "NUMBER", env = "ROLLOUTS_ALB_MODIFY_BURST", default_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub modify_burst: u32,
+
     /// How to reach the Kubernetes API. Inside a cluster that is known, and outside KUBECONFIG counts too.
     #[arg(long, value_name = "FILE", env = "ROLLOUTS_ALB_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
@@ -67,6 +89,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What all writes of an AWS account in a region may use.
+    #[must_use]
+    pub fn writes(&self) -> BucketSize {
+        BucketSize { per_second: self.modify_rate, burst: self.modify_burst }
+    }
+
     /// What the router needs of them. `program` is how the host started us: it keeps a plugin that it calls
     /// `namespace/name` at `…/plugin-bin/namespace/name`.
     #[must_use]
@@ -77,6 +105,7 @@ impl Arguments {
             block_budget: self.block_budget,
             max_held: usize::from(self.max_held),
             settle: self.settle,
+            echo_timeout: self.echo_timeout,
         }
     }
 }
@@ -91,6 +120,17 @@ fn block_budget(text: &str) -> Result<Duration, String> {
 fn settle(text: &str) -> Result<Duration, String> {
     let settle = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if settle <= LONGEST_SETTLE { Ok(settle) } else { Err("it must be 10m or less".to_owned()) }
+}
+
+fn echo_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // A controller that needs an hour has other troubles.
+    if timeout <= Duration::from_secs(3600) { Ok(timeout) } else { Err("it must be 1h or less".to_owned()) }
+}
+
+fn modify_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "it must be a number, such as 3 or 0.5".to_owned())?;
+    if (0.1..=100.0).contains(&rate) { Ok(rate) } else { Err("it must be between 0.1 and 100".to_owned()) }
 }
 
 /// The last two parts of the program's path (`downloader.go` and `plugin.go` of Argo Rollouts).
@@ -113,6 +153,7 @@ mod tests {
             (Duration::from_secs(45), Duration::from_secs(10), 5)
         );
         assert_eq!(arguments.log_level, LevelFilter::INFO);
+        assert_eq!(arguments.writes(), BucketSize::MODIFY);
         assert!(arguments.allow.is_empty() && arguments.door.is_none());
     }
 
@@ -122,7 +163,12 @@ mod tests {
             (["plugin", "--allow", "shop"], "NAMESPACE=ARN-PATTERN"),
             (["plugin", "--block-budget", "1h"], "between 1s and 10m"),
             (["plugin", "--settle", "11m"], "10m or less"),
+            (["plugin", "--echo-timeout", "2h"], "1h or less"),
             (["plugin", "--max-held", "0"], "--max-held"),
+            (["plugin", "--modify-rate", "0"], "between 0.1 and 100"),
+            (["plugin", "--modify-rate", "NaN"], "between 0.1 and 100"),
+            (["plugin", "--modify-rate", "3/s"], "such as 3 or 0.5"),
+            (["plugin", "--modify-burst", "0"], "--modify-burst"),
             (["plugin", "--door", "tcp"], "[possible values: netrpc, grpc]"),
             (["plugin", "--alow", "x=arn:y"], "--allow"),
         ] {

@@ -49,6 +49,18 @@ pub struct Metadata {
     #[serde(rename = "UID", alias = "uid")]
     #[prost(string, tag = "5")]
     pub uid: String,
+    /// Every write makes another one. It says nothing of before and after.
+    #[serde(rename = "ResourceVersion", alias = "resourceVersion")]
+    #[prost(string, tag = "6")]
+    pub resource_version: String,
+    /// Counts the changes of `spec`.
+    #[serde(rename = "Generation", alias = "generation")]
+    #[prost(int64, tag = "7")]
+    pub generation: i64,
+    /// What people and programs noted on it.
+    #[serde(rename = "Annotations", alias = "annotations")]
+    #[prost(btree_map = "string, string", tag = "12")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The author's part.
@@ -182,6 +194,10 @@ pub struct CanaryStatus {
     #[serde(rename = "Weights", alias = "weights")]
     #[prost(message, optional, tag = "4")]
     pub weights: Option<TrafficWeights>,
+    /// Which Service of ping-pong is stable: `ping`, or `pong`. Empty before the first promotion.
+    #[serde(rename = "StablePingPong", alias = "stablePingPong")]
+    #[prost(string, tag = "5")]
+    pub stable_ping_pong: String,
 }
 
 /// Weights that a SetWeight succeeded with. That it succeeded says nothing of their being true.

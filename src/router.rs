@@ -10,29 +10,40 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
 
-use crate::alb::{LoadBalancer, RuleArn};
+use crate::alb::LoadBalancer;
 use crate::cluster::Cluster;
 use crate::rollout::{HeaderRoute, MirrorRoute, Rollout, WeightDestination};
-use hold::Hold;
-use locks::RuleLocks;
-use shift::{Means, Shift, Shown};
-use wish::{Recorded, Wish};
+use answer::{Situation, Stage};
+use follow::Follower;
+use hold::{Calls, Held};
+use progress::{Ask, Progress};
+use report::Report;
+use shift::{Means, Shift, Track};
+use wish::Wish;
 
 pub use allow::{Allow, AllowError};
 pub(crate) use entry::LONGEST_SETTLE;
 
+mod abort;
 mod allow;
+mod answer;
+mod echo;
 mod entry;
+mod follow;
 mod gate;
+mod guard;
 mod hold;
 mod locks;
 mod passage;
 mod plan;
+mod progress;
+mod report;
 mod rules;
+mod settle;
 mod shift;
 mod unfinished;
 mod wish;
@@ -46,9 +57,6 @@ const SOONEST_ERROR: Duration = Duration::from_secs(2);
 
 /// How long VerifyWeight may look.
 const LOOK_BUDGET: Duration = Duration::from_secs(10);
-
-/// A host runs one call for a Rollout at a time. Two come when it was restarted while we held a call.
-const OTHER_CALL: &str = "an earlier call for the same Rollout is still under way";
 
 /// How long an observation stands for a wish that has not changed.
 const OBSERVATION_STANDS: Duration = Duration::from_secs(30);
@@ -69,6 +77,8 @@ pub struct Settings {
     pub max_held: usize,
     /// How long new weights must stay true before pods may go on the strength of them.
     pub settle: Duration,
+    /// How long to wait, before pods may go, for another writer of the rules to follow an announcement.
+    pub echo_timeout: Duration,
 }
 
 /// The answer to VerifyWeight. It has no error: a host takes an error as leave to promote.
@@ -98,37 +108,22 @@ pub enum CallError {
     },
 }
 
-/// The router. Calls for different Rollouts run side by side, calls for one Rollout one after the other.
+/// The router. Calls for different Rollouts run side by side.
 #[derive(Debug)]
 pub struct Router {
-    settings: Result<Settings, String>,
-    balancer: Arc<dyn LoadBalancer>,
-    cluster: Arc<dyn Cluster>,
+    /// None: the settings cannot be used, for this reason.
+    means: Result<Means, String>,
     held_calls: Arc<Semaphore>,
-    locks: RuleLocks,
-    /// What is known of each Rollout, by `namespace/name`.
-    rollouts: Mutex<HashMap<String, Known>>,
+    /// The Rollouts that are followed, by `namespace/name`.
+    rollouts: Mutex<HashMap<String, Followed>>,
 }
 
+/// A Rollout with a follower.
 #[derive(Clone, Debug)]
-struct Known {
-    found: Arc<AsyncMutex<Found>>,
-    last_call: Instant,
-}
-
-/// What was found out about a Rollout's rules.
-#[derive(Debug, Default)]
-struct Found {
-    confirmed: Option<Confirmed>,
-    shown: Option<Shown>,
-}
-
-/// A wish that every rule showed.
-#[derive(Clone, Debug)]
-struct Confirmed {
-    wish: Wish,
-    rules: Vec<RuleArn>,
-    seen: Instant,
+struct Followed {
+    asks: watch::Sender<Option<Arc<Ask>>>,
+    progress: watch::Receiver<Progress>,
+    calls: Calls,
 }
 
 impl Router {
@@ -137,14 +132,10 @@ impl Router {
     #[must_use]
     pub fn new(settings: Result<Settings, String>, balancer: Arc<dyn LoadBalancer>, cluster: Arc<dyn Cluster>) -> Self {
         let max_held = settings.as_ref().map_or(0, |settings| settings.max_held);
-        Self {
-            settings,
-            balancer,
-            cluster,
-            held_calls: Arc::new(Semaphore::new(max_held.min(Semaphore::MAX_PERMITS))),
-            locks: RuleLocks::default(),
-            rollouts: Mutex::default(),
-        }
+        let means =
+            settings.map(|settings| Means { settings: Arc::new(settings), balancer, cluster, locks: Arc::default() });
+        let held_calls = Arc::new(Semaphore::new(max_held.min(Semaphore::MAX_PERMITS)));
+        Self { means, held_calls, rollouts: Mutex::default() }
     }
 
     /// Remembers nothing: the hashes come after a SetWeight of the same reconcile, so no decision may depend on them.
@@ -175,16 +166,11 @@ impl Router {
 
     /// Whether every rule shows the weight.
     pub async fn verify_weight(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Verification {
-        let steps = rollout.canary_routing().map_or(0, |(canary, _)| canary.steps.len());
-        let no = if steps == 0 { Verification::Unknown } else { Verification::NotVerified };
-        let answer = match self.look(rollout, weight, further).await {
-            Ok(true) => Verification::Verified,
-            Ok(false) => no,
-            Err(error) => {
-                warn!(rollout = rollout.key(), weight, "the weight cannot be verified: {error}");
-                no
-            }
-        };
+        let answer = self.look(rollout, weight, further).await.unwrap_or_else(|error| {
+            warn!(rollout = rollout.key(), weight, "the weight cannot be verified: {error}");
+            let steps = rollout.canary_routing().map_or(0, |(canary, _)| canary.steps.len());
+            if steps == 0 { Verification::Unknown } else { Verification::NotVerified }
+        });
         debug!(rollout = rollout.key(), weight, ?answer, "VerifyWeight");
         answer
     }
@@ -222,99 +208,90 @@ impl Router {
     }
 
     async fn shift(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<(), CallError> {
-        let (settings, wish) = self.wish(rollout, weight, further)?;
-        let mut hold = Hold::new(settings.block_budget, Arc::clone(&self.held_calls));
-        let known = self.known(&rollout.key());
-        let mut found = match timeout(SOONEST_ERROR, known.lock()).await {
-            Ok(found) => found,
-            // Now it is a held call like any other.
-            Err(_) if hold.take_place() => {
-                timeout_at(hold.deadline(), known.lock()).await.map_err(|_| refused(rollout, &OTHER_CALL))?
-            }
-            Err(_) => return Err(refused(rollout, &OTHER_CALL)),
-        };
-        if found.stands_for(&wish) {
-            return Ok(());
-        }
-        let mut shift = self.resume(&mut found, rollout, &wish, hold.deadline());
-        let carried_out = shift.carry_out(&mut hold).await;
-        let yes_is_safe = shift.yes_is_safe();
-        let (rules, shown) = shift.into_parts();
-        found.shown = shown;
-        match carried_out {
-            Ok(seen) => {
-                found.confirmed = Some(Confirmed { wish, rules, seen });
-                Ok(())
-            }
-            // The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.
-            Err(unfinished) if unfinished.may_pass() && yes_is_safe => {
-                info!(rollout = rollout.key(), weight, "{unfinished}");
-                Ok(())
-            }
-            Err(unfinished) => Err(refused(rollout, &unfinished)),
-        }
+        let (means, ask) = self.ask(rollout, weight, further)?;
+        let followed = self.follow(means, &rollout.key());
+        let present = followed.calls.enter();
+        let ask = followed.ask(ask);
+        let held = Held { settings: &means.settings, cluster: &*means.cluster, places: &self.held_calls };
+        let answer = held.answer(&ask, followed.progress.clone()).await;
+        drop(present);
+        answer.map_err(|why| refused(rollout, &why))
     }
 
-    /// A shift that goes on from what is known. Whatever comes of it, an older confirmation says nothing any more, but
-    /// its rules may still be the right ones.
-    fn resume<'s>(&'s self, found: &mut Found, rollout: &Rollout, wish: &'s Wish, deadline: Instant) -> Shift<'s> {
-        let rules = found.confirmed.take().filter(|confirmed| confirmed.wish == *wish).map(|confirmed| confirmed.rules);
-        let means = Means { balancer: &*self.balancer, cluster: &*self.cluster, locks: &self.locks };
-        let shift = Shift::new(means, &rollout.key(), wish, Recorded::of(rollout), deadline);
-        shift.resume(rules, found.shown.take())
-    }
-
-    /// Looks, and changes nothing. False while a shift of the same Rollout is under way.
-    async fn look(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<bool, CallError> {
-        let (_, wish) = self.wish(rollout, weight, further)?;
-        let known = self.known(&rollout.key());
-        let Ok(mut found) = known.try_lock() else { return Ok(false) };
-        if found.stands_for(&wish) {
-            return Ok(true);
-        }
-        let mut shift = self.resume(&mut found, rollout, &wish, Instant::now() + LOOK_BUDGET);
-        let seen = shift.look().await;
-        let (rules, shown) = shift.into_parts();
-        found.shown = shown;
-        let seen = seen.map_err(|unfinished| refused(rollout, &unfinished))?;
-        found.confirmed = seen.map(|seen| Confirmed { wish, rules, seen });
-        Ok(found.confirmed.is_some())
-    }
-
-    fn wish(
+    /// What is known of the wish. Looks where nobody has, and changes nothing.
+    async fn look(
         &self,
         rollout: &Rollout,
         weight: i64,
         further: &[WeightDestination],
-    ) -> Result<(&Settings, Wish), CallError> {
-        let settings = self.settings.as_ref().map_err(|problem| CallError::Arguments(problem.clone()))?;
-        let wish = Wish::of(rollout, weight, further, settings);
-        Ok((settings, wish.map_err(|error| refused(rollout, &error))?))
+    ) -> Result<Verification, CallError> {
+        let (means, mut ask) = self.ask(rollout, weight, further)?;
+        let known = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner).get(&rollout.key()).cloned();
+        if let Some(known) = known {
+            let progress = known.progress.borrow();
+            if let Some(found_for) = progress.ask.as_ref().filter(|found_for| found_for.wish == ask.wish) {
+                ask.number = found_for.number;
+                let stage = progress.stage(&ask);
+                return Ok(answer::verify_weight(stage, progress.situation(&ask, Instant::now())));
+            }
+        }
+        let mut track = Track { was_true: ask.is_recorded(), ..Track::default() };
+        let report = Report::new(watch::Sender::default(), Arc::clone(&means.cluster));
+        let calls = Calls::none();
+        let mut shift = Shift { means, ask: &ask, calls: &calls, track: &mut track, report: &report };
+        let seen = timeout(LOOK_BUDGET, shift.look()).await;
+        let stage = match seen {
+            Ok(Ok(Some(_))) => Stage::Settled,
+            Ok(Ok(None)) | Err(_) => Stage::Underway,
+            Ok(Err(unfinished)) => {
+                warn!(rollout = rollout.key(), weight, "the weight cannot be verified: {unfinished}");
+                Stage::Underway
+            }
+        };
+        Ok(answer::verify_weight(stage, Situation::of(&ask.wish)))
     }
 
-    /// What is known of a Rollout. Forgets, in passing, those that nobody calls for any more.
-    fn known(&self, key: &str) -> Arc<AsyncMutex<Found>> {
+    fn ask(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<(&Means, Ask), CallError> {
+        let means = self.means.as_ref().map_err(|problem| CallError::Arguments(problem.clone()))?;
+        let wish = Wish::of(rollout, weight, further, &means.settings).map_err(|error| refused(rollout, &error))?;
+        Ok((means, Ask::new(wish, rollout, weight, further)))
+    }
+
+    /// The Rollout's follower, a new one if need be. Forgets, in passing, Rollouts that nobody calls for any more.
+    fn follow(&self, means: &Means, key: &str) -> Followed {
         let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if let Some(known) = rollouts.get_mut(key) {
-            known.last_call = now;
-            return Arc::clone(&known.found);
+        // A follower that is gone has panicked. The next one begins anew.
+        if let Some(followed) = rollouts.get(key).filter(|followed| followed.asks.receiver_count() > 0) {
+            return followed.clone();
         }
-        rollouts.retain(|_, known| {
-            now.duration_since(known.last_call) < FORGOTTEN_AFTER || Arc::strong_count(&known.found) > 1
-        });
-        let known = Known { found: Arc::default(), last_call: now };
-        let found = Arc::clone(&known.found);
-        rollouts.insert(key.to_owned(), known);
-        found
+        rollouts.retain(|_, followed| followed.calls.ended().elapsed() < FORGOTTEN_AFTER);
+        let (asks, asked) = watch::channel(None);
+        let (told, progress) = watch::channel(Progress::default());
+        let followed = Followed { asks, progress, calls: Calls::none() };
+        let follower = Follower {
+            means: means.clone(),
+            asks: asked,
+            calls: followed.calls.clone(),
+            report: Report::new(told, Arc::clone(&means.cluster)),
+            track: Track::default(),
+        };
+        tokio::spawn(follower.run());
+        rollouts.insert(key.to_owned(), followed.clone());
+        followed
     }
 }
 
-impl Found {
-    /// The wish is the confirmed one, and was seen recently enough to say so again.
-    fn stands_for(&self, wish: &Wish) -> bool {
-        let stands = |confirmed: &Confirmed| confirmed.wish == *wish && confirmed.seen.elapsed() < OBSERVATION_STANDS;
-        self.confirmed.as_ref().is_some_and(stands)
+impl Followed {
+    /// Hands an ask on, under the next number.
+    fn ask(&self, ask: Ask) -> Arc<Ask> {
+        let mut ask = Arc::new(ask);
+        self.asks.send_modify(|newest| {
+            if let Some(ask) = Arc::get_mut(&mut ask) {
+                ask.number = newest.as_ref().map_or(1, |newest| newest.number + 1);
+            }
+            *newest = Some(Arc::clone(&ask));
+        });
+        ask
     }
 }
 

@@ -89,6 +89,12 @@ impl<R> Arn<R> {
     pub fn region(&self) -> &str {
         self.text.split(':').nth(3).unwrap_or_default()
     }
+
+    /// The AWS account it belongs to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.text.split(':').nth(4).unwrap_or_default()
+    }
 }
 
 impl RuleArn {
@@ -143,7 +149,7 @@ mod tests {
             assert_eq!(arn.parse::<TargetGroupArn>().unwrap().as_str(), arn);
         }
         let rule: RuleArn = ListenerRule::EXAMPLE.parse().unwrap();
-        assert_eq!(rule.region(), "eu-west-1");
+        assert_eq!((rule.region(), rule.account()), ("eu-west-1", "123456789012"));
         assert_eq!(
             rule.listener(),
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2"

@@ -7,26 +7,23 @@ use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
-use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{Rule as SdkRule, TargetHealthDescription, TargetHealthStateEnum};
+use aws_sdk_elasticloadbalancingv2::{Client, Config};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
+use super::{Error, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup};
 
 /// How many rules one DescribeRules names. AWS documents no limit; this keeps a request small.
-const RULES_PER_CALL: usize = 20;
+pub(super) const RULES_PER_CALL: usize = 20;
 
-/// The attempts of one call, the first included. The router tries again on top of it.
-const ATTEMPTS: u32 = 3;
-const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 /// The SDK sets none of these by itself, and a host never gives up on a call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Clients of Elastic Load Balancing v2, one a region, made on first use.
+/// Clients of Elastic Load Balancing v2, one a region, made on first use. Every call is made once, at once: [`super::Shared`]
+/// is for whoever calls more than a little.
 #[derive(Debug, Default)]
 pub struct Aws {
     clients: Mutex<HashMap<String, Client>>,
@@ -44,15 +41,8 @@ impl Aws {
         if let Some(client) = clients.get(region) {
             return client.clone();
         }
-        let mut config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .region(Region::new(region.to_owned()))
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(ATTEMPTS)
-                    .with_initial_backoff(FIRST_BACKOFF)
-                    .with_max_backoff(LONGEST_BACKOFF),
-            )
-            .timeout_config(
+        let mut config =
+            aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(region.to_owned())).timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
                     .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -63,7 +53,11 @@ impl Aws {
         if let Ok(name) = AppName::new(env!("CARGO_PKG_NAME")) {
             config = config.app_name(name);
         }
-        let client = Client::new(&config.load().await);
+        // One attempt a call: whoever calls tries again, for a new token of the account's budget (`Shared`). The calls for
+        // credentials keep the SDK's own retries.
+        let config = config.load().await;
+        let config = Config::from(&config).to_builder().retry_config(RetryConfig::disabled()).build();
+        let client = Client::from_conf(config);
         clients.insert(region.to_owned(), client.clone());
         client
     }
@@ -84,32 +78,15 @@ impl Aws {
         }
         Ok(rules)
     }
-
-    /// The first of `arns` that does not exist. AWS only says that one of them is missing.
-    async fn missing_among(&self, arns: &[RuleArn], error: Error) -> Error {
-        for arn in arns {
-            match self.describe(std::slice::from_ref(arn)).await {
-                Err(one) if one.kind() == ErrorKind::Missing => return one,
-                _ => {}
-            }
-        }
-        error
-    }
 }
 
 #[async_trait]
 impl LoadBalancer for Aws {
-    async fn observe(&self, arns: &[RuleArn]) -> Result<Observation, Error> {
+    async fn observe(&self, arns: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         let began = Instant::now();
         let mut seen = Vec::with_capacity(arns.len());
         for batch in batches(arns) {
-            match self.describe(&batch).await {
-                Ok(rules) => seen.extend(rules),
-                Err(error) if error.kind() == ErrorKind::Missing && batch.len() > 1 => {
-                    return Err(self.missing_among(&batch, error).await);
-                }
-                Err(error) => return Err(error),
-            }
+            seen.extend(self.describe(&batch).await?);
         }
         // AWS answers in an order of its own.
         let rules = arns.iter().map(|arn| {
@@ -147,7 +124,11 @@ impl LoadBalancer for Aws {
         Ok(Observation { began, rules })
     }
 
-    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error> {
+    async fn turn(&self, _: &RuleArn, _: Urgency) -> Turn {
+        Turn::free()
+    }
+
+    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup], _: Turn) -> Result<(), Error> {
         let client = self.client(rule.arn().region()).await;
         let actions = |operation| {
             let actions = rule.actions_with(groups);
@@ -166,7 +147,7 @@ impl LoadBalancer for Aws {
         Ok(())
     }
 
-    async fn targets(&self, group: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+    async fn targets(&self, group: &TargetGroupArn, _: Instant) -> Result<Vec<Target>, Error> {
         let request = self.client(group.region()).await.describe_target_health().target_group_arn(group.as_str());
         let described = request.send().await;
         let described = described.map_err(|error| Error::of("DescribeTargetHealth", group.as_str(), &error))?;

@@ -12,6 +12,7 @@ pub struct Error {
     operation: &'static str,
     subject: String,
     kind: ErrorKind,
+    throttled: bool,
     cause: String,
     advice: &'static str,
 }
@@ -32,7 +33,16 @@ pub enum ErrorKind {
 impl Error {
     /// A refusal of our own, before anything was sent.
     pub(super) fn refused(operation: &'static str, subject: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { operation, subject: subject.into(), kind: ErrorKind::Refused, cause: cause.into(), advice: "" }
+        Self::ours(ErrorKind::Refused, operation, subject.into(), cause.into())
+    }
+
+    /// Something of our own came in between; the next try may go well.
+    pub(super) fn transient(operation: &'static str, subject: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::ours(ErrorKind::Transient, operation, subject.into(), cause.into())
+    }
+
+    fn ours(kind: ErrorKind, operation: &'static str, subject: String, cause: String) -> Self {
+        Self { operation, subject, kind, throttled: false, cause, advice: "" }
     }
 
     /// The error of an SDK call, sorted.
@@ -41,10 +51,12 @@ impl Error {
         E: ProvideErrorMetadata + StdError + 'static,
         R: std::fmt::Debug,
     {
+        let mut throttled = false;
         let (kind, cause) = match error {
             SdkError::ServiceError(service) => {
                 let answer = service.err();
                 let code = answer.code().unwrap_or("an error without a code");
+                throttled = is_throttling(code);
                 let text = answer.message().map_or_else(String::new, |message| format!(": {message}"));
                 (kind_of(code), format!("AWS answered {code}{text}"))
             }
@@ -56,14 +68,14 @@ impl Error {
             _ => (ErrorKind::Transient, format!("AWS could not be reached{}", causes(error))),
         };
         let advice = advice(kind, &cause);
-        Self { operation, subject: subject.into(), kind, cause, advice }
+        Self { operation, subject: subject.into(), kind, throttled, cause, advice }
     }
 
     /// An error as a fake load balancer makes it.
     #[cfg(test)]
     pub(crate) fn fake(kind: ErrorKind, subject: &str, code: &str) -> Self {
-        let cause = format!("AWS answered {code}");
-        Self { operation: "a call", subject: subject.to_owned(), kind, cause, advice: "" }
+        let error = Self::ours(kind, "a call", subject.to_owned(), format!("AWS answered {code}"));
+        Self { throttled: is_throttling(code), ..error }
     }
 
     /// What to do about it.
@@ -71,10 +83,25 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// AWS refused the call because the account makes too many of them.
+    #[must_use]
+    pub fn is_throttling(&self) -> bool {
+        self.throttled
+    }
+
+    /// The same error of one of the things that a call was about, for whoever asked for that one alone.
+    pub(super) fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), ..self }
+    }
 }
 
-/// Sorts AWS's error codes. ELBv2's own are in its API reference, the others in "Common Errors"; what the SDK retried
-/// in vain is transient too. A code that is not listed is a refusal: retrying what we do not understand helps nobody.
+/// The user guide ("Request throttling") names the second, ELBv2 answers with the first, other AWS APIs with the third.
+fn is_throttling(code: &str) -> bool {
+    matches!(code, "Throttling" | "ThrottlingException" | "RequestLimitExceeded")
+}
+
+/// Sorts AWS's error codes. ELBv2's own are in its API reference, the others in "Common Errors". A code that is not listed is a refusal: retrying what we do not understand helps nobody.
 fn kind_of(code: &str) -> ErrorKind {
     match code {
         "Throttling"
@@ -148,6 +175,19 @@ mod tests {
             ("SomethingNew", ErrorKind::Refused),
         ] {
             assert_eq!(kind_of(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_throttled_call_may_be_made_again_but_not_every_such_call_was_throttled() {
+        for (code, throttled) in [
+            ("Throttling", true),
+            ("ThrottlingException", true),
+            ("RequestLimitExceeded", true),
+            ("PriorRequestNotComplete", false),
+            ("InternalFailure", false),
+        ] {
+            assert_eq!((kind_of(code), is_throttling(code)), (ErrorKind::Transient, throttled), "{code}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! ModifyRule replaces a rule's actions wholesale, so whatever DescribeRules showed must be sent again, changed where
 //! the two calls differ (API reference: `ModifyRule`, `Action`, `AuthenticateOidcActionConfig`).
 
+use std::time::Duration;
+
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, ForwardActionConfig, TargetGroupTuple};
 
 use super::{RuleArn, TargetGroupArn};
@@ -17,7 +19,7 @@ pub struct WeightedGroup {
 }
 
 /// A listener's rule, or its default action.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     arn: RuleArn,
     is_default: bool,
@@ -59,7 +61,7 @@ impl Rule {
     /// The groups its forward action holds, empty when it does not forward (a redirect, a fixed response).
     #[must_use]
     pub fn groups(&self) -> Vec<WeightedGroup> {
-        let Some(forward) = self.actions.iter().find(|action| is_forward(action)) else { return Vec::new() };
+        let Some(forward) = self.forward() else { return Vec::new() };
         let tuples = forward.forward_config().map(ForwardActionConfig::target_groups).unwrap_or_default();
         if tuples.is_empty() {
             // A forward to one group may come without its ForwardConfig. Its weight then does not matter.
@@ -73,6 +75,20 @@ impl Rule {
     #[must_use]
     pub fn weight_of(&self, group: &TargetGroupArn) -> Option<u32> {
         self.groups().into_iter().find(|held| held.group == *group).map(|held| held.weight)
+    }
+
+    /// For how long a client stays with the group that it was sent to first, where the forward action's group stickiness is
+    /// on. Its weight may be 0 by then.
+    #[must_use]
+    pub fn stickiness(&self) -> Option<Duration> {
+        let stickiness = self.forward()?.forward_config()?.target_group_stickiness_config()?;
+        let on = stickiness.enabled().unwrap_or(false);
+        let seconds = stickiness.duration_seconds().and_then(|seconds| u64::try_from(seconds).ok())?;
+        on.then(|| Duration::from_secs(seconds))
+    }
+
+    fn forward(&self) -> Option<&Action> {
+        self.actions.iter().find(|action| is_forward(action))
     }
 
     /// The actions to send so that the forward action has these groups, and all else stays.
@@ -171,6 +187,16 @@ mod tests {
         assert_eq!(rule(sent.clone()).groups(), wanted);
         assert_eq!(config.target_group_stickiness_config().unwrap().duration_seconds(), Some(60));
         assert_eq!((sent[0].order(), sent[0].target_group_arn()), (Some(2), None));
+    }
+
+    #[test]
+    fn stickiness_counts_where_it_is_on() {
+        assert_eq!(rule(vec![sticky_forward()]).stickiness(), Some(Duration::from_secs(60)));
+        let mut off = sticky_forward();
+        let config = off.forward_config.as_mut().unwrap();
+        config.target_group_stickiness_config.as_mut().unwrap().enabled = Some(false);
+        assert_eq!(rule(vec![off]).stickiness(), None);
+        assert_eq!(Rule::forwarding(ARN.parse().unwrap(), &[group("stable", 1)]).stickiness(), None);
     }
 
     #[test]

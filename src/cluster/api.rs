@@ -1,28 +1,27 @@
 //! The real Kubernetes API.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use tokio::sync::Mutex;
+use kube::api::{GetParams, ListParams};
 
-use super::objects::{self, PodObject, ReplicaSetObject, ServiceObject};
-use super::{Backends, Cluster, Error, pods};
+use super::access::Access;
+use super::events::Events;
+use super::nodes::Nodes;
+use super::objects::{PodObject, ReplicaSetObject, Resource, ServiceObject};
+use super::{Backends, Cluster, Error, Event, abort, ingress, pods, watch};
+use crate::rollout::{Metadata, Rollout};
 
 /// How many Pods one page holds.
 const PAGE: u32 = 500;
 
-/// How long one request may take. A router asks again anyway.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The cluster that we run in, or the one that a kubeconfig names. The client is made on first use.
+/// The cluster that we run in, or the one that a kubeconfig names. The clients are made on first use.
 pub struct Api {
-    kubeconfig: Option<PathBuf>,
-    client: Mutex<Option<Client>>,
+    access: Access,
+    nodes: Nodes,
+    events: Events,
 }
 
 impl Api {
@@ -30,64 +29,40 @@ impl Api {
     /// a file in a home directory is never guessed.
     #[must_use]
     pub fn new(kubeconfig: Option<PathBuf>) -> Self {
-        Self { kubeconfig, client: Mutex::new(None) }
-    }
-
-    async fn client(&self) -> Result<Client, Error> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let mut config = config(self.kubeconfig.as_deref()).await?;
-        config.connect_timeout = Some(TIMEOUT);
-        config.read_timeout = Some(TIMEOUT);
-        // It would obey a Retry-After for minutes. A call has a budget, and the router asks again anyway.
-        config.default_retry = false;
-        let made = Client::try_from(config).map_err(|error| Error::no_cluster(&error))?;
-        *client = Some(made.clone());
-        Ok(made)
-    }
-}
-
-async fn config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
-    let named = match kubeconfig {
-        Some(file) => Some(Kubeconfig::read_from(file).map_err(|error| Error::no_cluster(&error))?),
-        None => Kubeconfig::from_env().map_err(|error| Error::no_cluster(&error))?,
-    };
-    match named {
-        Some(named) => {
-            let config = Config::from_custom_kubeconfig(named, &KubeConfigOptions::default()).await;
-            config.map_err(|error| Error::no_cluster(&error))
-        }
-        None => Config::incluster().map_err(|error| Error::no_cluster(&error)),
+        Self { access: Access::new(kubeconfig), nodes: Nodes::default(), events: Events::default() }
     }
 }
 
 /// A client has nothing to show, and holds a token that no log may see.
 impl fmt::Debug for Api {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Api").field("kubeconfig", &self.kubeconfig).finish_non_exhaustive()
+        formatter.debug_struct("Api").field("kubeconfig", &self.access.kubeconfig).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Cluster for Api {
     async fn backends(&self, namespace: &str, service: &str) -> Result<Backends, Error> {
-        let client = self.client().await?;
-        let services: kube::Api<ServiceObject> =
-            kube::Api::namespaced_with(client.clone(), namespace, &objects::services());
+        let client = self.access.clients().await?.requests;
         let subject = format!("{namespace}/{service}");
-        let found = services.get(service).await.map_err(|error| Error::of("get", "services", &subject, &error))?;
+        let found = Resource::SERVICES.within(&client, namespace).get(service).await;
+        let found: ServiceObject = found.map_err(|error| Error::of("get", Resource::SERVICES, &subject, &error))?;
         let selector = found.spec.selector;
         let Some(query) = pods::label_query(&selector) else { return Ok(Backends::default()) };
         let ports = found.spec.ports;
-        let all: kube::Api<PodObject> = kube::Api::namespaced_with(client, namespace, &objects::pods());
+        let unready = self.nodes.unready(&client).await;
+        let all: kube::Api<PodObject> = Resource::PODS.within(&client, namespace);
         let mut backends = Backends { selector, pods: Vec::new() };
         let mut page = ListParams::default().labels(&query).limit(PAGE);
         loop {
             let listed = all.list(&page).await;
-            let listed = listed.map_err(|error| Error::of("list", "pods", &format!("in {namespace}"), &error))?;
-            backends.pods.extend(listed.items.iter().filter_map(|pod| pods::serving(pod, &ports)));
+            let listed =
+                listed.map_err(|error| Error::of("list", Resource::PODS, &format!("in {namespace}"), &error))?;
+            let alive = listed.items.iter().filter(|pod| {
+                let node = pod.spec.node_name.as_ref();
+                node.is_none_or(|node| !unready.contains(node))
+            });
+            backends.pods.extend(alive.filter_map(|pod| pods::serving(pod, &ports)));
             match listed.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),
                 None => return Ok(backends),
@@ -96,11 +71,38 @@ impl Cluster for Api {
     }
 
     async fn desired_pods(&self, namespace: &str, label: &str, value: &str) -> Result<usize, Error> {
-        let client = self.client().await?;
-        let sets: kube::Api<ReplicaSetObject> = kube::Api::namespaced_with(client, namespace, &objects::replica_sets());
+        let client = self.access.clients().await?.requests;
+        let sets: kube::Api<ReplicaSetObject> = Resource::REPLICA_SETS.within(&client, namespace);
         let listed = sets.list(&ListParams::default().labels(&format!("{label}={value}"))).await;
         let in_namespace = format!("in {namespace}");
-        let listed = listed.map_err(|error| Error::of("list", "replicasets", &in_namespace, &error))?;
+        let listed = listed.map_err(|error| Error::of("list", Resource::REPLICA_SETS, &in_namespace, &error))?;
         Ok(listed.items.iter().map(|set| set.spec.replicas).sum())
+    }
+
+    async fn rollout(&self, namespace: &str, name: &str) -> Result<Rollout, Error> {
+        let client = self.access.clients().await?.requests;
+        let request = Resource::ROLLOUTS.requests(namespace).get(name, &GetParams::default());
+        let read = async { client.request(request.map_err(kube::Error::BuildRequest)?).await };
+        read.await.map_err(|error| Error::of("get", Resource::ROLLOUTS, &format!("{namespace}/{name}"), &error))
+    }
+
+    async fn next_rollout(&self, namespace: &str, name: &str, version: &str) -> Result<Rollout, Error> {
+        watch::next_rollout(&self.access.clients().await?, namespace, name, version).await
+    }
+
+    async fn reason_to_abort(&self, namespace: &str, name: &str) -> Result<Option<String>, Error> {
+        abort::reason(&self.access.clients().await?.requests, namespace, name, SystemTime::now()).await
+    }
+
+    async fn abort(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+        abort::abort(&self.access.clients().await?.requests, namespace, name, uid).await
+    }
+
+    async fn tell(&self, about: &Metadata, event: &Event) -> Result<(), Error> {
+        self.events.tell(&self.access.clients().await?.requests, about, event).await
+    }
+
+    async fn announce(&self, namespace: &str, ingress: &str, weights: &[(String, u32)]) -> Result<(), Error> {
+        ingress::announce(&self.access.clients().await?.requests, namespace, ingress, weights).await
     }
 }

@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use super::objects::Resource;
+
 /// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {verb} {subject}: {cause}{advice}")]
@@ -38,9 +40,10 @@ impl Error {
         }
     }
 
-    /// The error of a request for `resource` (a plural, such as `pods`).
-    pub(super) fn of(verb: &'static str, resource: &str, subject: &str, error: &kube::Error) -> Self {
-        let subject = format!("{resource} {subject}");
+    /// The error of a request for objects of this kind.
+    pub(super) fn of(verb: &'static str, resource: Resource, subject: &str, error: &kube::Error) -> Self {
+        let Resource { group, plural, .. } = resource;
+        let subject = format!("{plural} {subject}");
         let (kind, cause) = match error {
             kube::Error::Api(status) => (kind_of(status), format!("the API server answered {}", text(status))),
             kube::Error::Auth(error) => (ErrorKind::Access, format!("no usable credentials: {error}")),
@@ -48,11 +51,41 @@ impl Error {
         };
         let advice = match kind {
             ErrorKind::Access if matches!(error, kube::Error::Api(_)) => {
-                format!("; give the controller's service account a role with resources: [{resource}], verbs: [{verb}]")
+                format!(
+                    "; give the controller's service account a role with apiGroups: [\"{group}\"], resources: [{plural}], \
+                     verbs: [{verb}]"
+                )
             }
             _ => String::new(),
         };
         Self { verb, subject, kind, cause, advice }
+    }
+
+    /// Nothing is there that could be asked for, or changed.
+    pub(super) fn missing(verb: &'static str, resource: Resource, subject: &str, cause: &str, advice: &str) -> Self {
+        Self::found(ErrorKind::Missing, verb, resource, subject, cause, advice)
+    }
+
+    /// What is there is not what was meant.
+    pub(super) fn refused(verb: &'static str, resource: Resource, subject: &str, cause: &str) -> Self {
+        Self::found(ErrorKind::Refused, verb, resource, subject, cause, "")
+    }
+
+    /// The API server answered in a way that may be another soon.
+    pub(super) fn transient(verb: &'static str, resource: Resource, subject: &str, cause: &str) -> Self {
+        Self::found(ErrorKind::Transient, verb, resource, subject, cause, "")
+    }
+
+    fn found(
+        kind: ErrorKind,
+        verb: &'static str,
+        resource: Resource,
+        subject: &str,
+        cause: &str,
+        advice: &str,
+    ) -> Self {
+        let subject = format!("{} {subject}", resource.plural);
+        Self { verb, subject, kind, cause: cause.to_owned(), advice: advice.to_owned() }
     }
 
     /// An error as a fake cluster makes it.
@@ -74,9 +107,14 @@ fn kind_of(status: &Status) -> ErrorKind {
     match status.code {
         401 | 403 => ErrorKind::Access,
         404 => ErrorKind::Missing,
-        409 | 429 | 500.. => ErrorKind::Transient,
+        409 | 410 | 429 | 500.. => ErrorKind::Transient,
         _ => ErrorKind::Refused,
     }
+}
+
+/// The API server answered with this HTTP status.
+pub(super) fn is_answer(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
 fn text(status: &Status) -> String {

@@ -1,10 +1,12 @@
-//! The parts of Services, Pods and ReplicaSets that are read, and nothing else: a Pod has hundreds of fields.
+//! Where the objects are, and the parts of Services, Pods, ReplicaSets and Nodes that are read: a Pod has hundreds of
+//! fields.
 //!
 //! Names and types are those of the Kubernetes API, version v1.
 
 use std::collections::BTreeMap;
 
-use kube::core::{ApiResource, Object};
+use kube::Client;
+use kube::core::{ApiResource, Object, Request, Resource as _};
 use serde::Deserialize;
 
 /// A Service.
@@ -15,6 +17,12 @@ pub(super) type PodObject = Object<PodSpec, PodStatus>;
 
 /// A ReplicaSet.
 pub(super) type ReplicaSetObject = Object<ReplicaSetSpec, Ignored>;
+
+/// A Node.
+pub(super) type NodeObject = Object<Ignored, NodeStatus>;
+
+/// An object of which only its metadata counts.
+pub(super) type MetadataObject = Object<Ignored, Ignored>;
 
 /// A part that nobody looks at.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -50,8 +58,9 @@ pub(super) enum Port {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpec {
+    pub(super) node_name: Option<String>,
     pub(super) containers: Vec<Container>,
 }
 
@@ -77,6 +86,24 @@ pub(super) struct PodStatus {
     #[serde(rename = "podIPs")]
     pub(super) pod_ips: Vec<PodIp>,
     pub(super) container_statuses: Vec<ContainerStatus>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeStatus {
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A condition of a Pod or a Node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub(super) name: String,
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) last_transition_time: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,27 +116,55 @@ pub(super) struct ContainerStatus {
     pub(super) ready: bool,
 }
 
-/// Where Services are.
-pub(super) fn services() -> ApiResource {
-    resource("", "Service", "services")
+/// A kind of objects, in the words of the API and of its roles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resource {
+    pub(super) group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    pub(super) plural: &'static str,
 }
 
-/// Where Pods are.
-pub(super) fn pods() -> ApiResource {
-    resource("", "Pod", "pods")
-}
+impl Resource {
+    pub(super) const PODS: Self = Self::of("", "v1", "Pod", "pods");
+    pub(super) const SERVICES: Self = Self::of("", "v1", "Service", "services");
+    pub(super) const NODES: Self = Self::of("", "v1", "Node", "nodes");
+    pub(super) const EVENTS: Self = Self::of("", "v1", "Event", "events");
+    pub(super) const REPLICA_SETS: Self = Self::of("apps", "v1", "ReplicaSet", "replicasets");
+    pub(super) const INGRESSES: Self = Self::of("networking.k8s.io", "v1", "Ingress", "ingresses");
+    pub(super) const ROLLOUTS: Self = Self::of("argoproj.io", "v1alpha1", "Rollout", "rollouts");
+    /// What a role calls the status of Rollouts.
+    pub(super) const ROLLOUTS_STATUS: Self = Self { plural: "rollouts/status", ..Self::ROLLOUTS };
+    pub(super) const ANALYSIS_RUNS: Self = Self::of("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns");
+    pub(super) const EXPERIMENTS: Self = Self::of("argoproj.io", "v1alpha1", "Experiment", "experiments");
 
-/// Where ReplicaSets are.
-pub(super) fn replica_sets() -> ApiResource {
-    resource("apps", "ReplicaSet", "replicasets")
-}
+    const fn of(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
+        Self { group, version, kind, plural }
+    }
 
-fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
-    ApiResource {
-        group: group.to_owned(),
-        version: "v1".to_owned(),
-        api_version: if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") },
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
+    /// Its objects in a namespace.
+    pub(super) fn within<P: Clone, S: Clone>(self, client: &Client, namespace: &str) -> kube::Api<Object<P, S>> {
+        kube::Api::namespaced_with(client.clone(), namespace, &self.address())
+    }
+
+    /// Its objects, of a kind that lives in no namespace.
+    pub(super) fn everywhere<P: Clone, S: Clone>(self, client: &Client) -> kube::Api<Object<P, S>> {
+        kube::Api::all_with(client.clone(), &self.address())
+    }
+
+    /// Requests about its objects in a namespace, for objects with a model of their own.
+    pub(super) fn requests(self, namespace: &str) -> Request {
+        Request::new(Object::<Ignored, Ignored>::url_path(&self.address(), Some(namespace)))
+    }
+
+    fn address(self) -> ApiResource {
+        let Self { group, version, kind, plural } = self;
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") },
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
     }
 }

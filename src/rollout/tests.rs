@@ -10,7 +10,10 @@ use super::*;
 #[test]
 fn a_manifest_is_read_by_the_apis_names() {
     let rollout: Rollout = serde_json::from_value(json!({
-        "metadata": {"namespace": "shop", "name": "web", "uid": "u-1", "labels": {"app": "web"}},
+        "metadata": {
+            "namespace": "shop", "name": "web", "uid": "u-1", "labels": {"app": "web"},
+            "resourceVersion": "41", "generation": 3, "annotations": {"rollout.argoproj.io/revision": "2"},
+        },
         "spec": {"replicas": 10, "strategy": {"canary": {
             "stableService": "web-stable", "dynamicStableScale": true,
             "steps": [{"setWeight": 10}, {"pause": {}}],
@@ -18,7 +21,10 @@ fn a_manifest_is_read_by_the_apis_names() {
         }}},
         "status": {
             "stableRS": "abc", "currentPodHash": "def", "abort": true, "replicas": 9,
-            "canary": {"weights": {"canary": {"weight": 10}, "stable": {"weight": 90}, "verified": true}},
+            "canary": {
+                "weights": {"canary": {"weight": 10}, "stable": {"weight": 90}, "verified": true},
+                "stablePingPong": "ping",
+            },
         },
     }))
     .unwrap();
@@ -26,6 +32,9 @@ fn a_manifest_is_read_by_the_apis_names() {
     let recorded = rollout.status.canary.weights.as_ref().unwrap();
     assert_eq!((recorded.canary.weight, recorded.verified), (10, Some(true)));
     assert_eq!(rollout.key(), "shop/web");
+    assert_eq!((rollout.metadata.resource_version.as_str(), rollout.metadata.generation), ("41", 3));
+    assert_eq!(rollout.metadata.annotations["rollout.argoproj.io/revision"], "2");
+    assert_eq!(rollout.status.canary.stable_ping_pong, "ping");
     let (canary, routing) = rollout.canary_routing().unwrap();
     assert_eq!((canary.steps.len(), canary.dynamic_stable_scale, routing.max_weight()), (2, true, 1000));
     assert_eq!(routing.plugins["argoproj-labs/alb"], br#"{"ruleArns":["a"]}"#);
@@ -66,8 +75,10 @@ fn message(name: &str) -> MessageDescriptor {
 fn filled(descriptor: &MessageDescriptor) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
-        let value = if field.is_map() {
-            Value::Map([(MapKey::String("key".to_owned()), Value::Bytes(b"entry".as_slice().into()))].into())
+        let value = if let Kind::Message(entry) = field.kind()
+            && entry.is_map_entry()
+        {
+            Value::Map([(MapKey::String("key".to_owned()), value(&entry.map_entry_value_field()))].into())
         } else if field.cardinality() == Cardinality::Repeated {
             Value::List(vec![value(&field), value(&field)])
         } else {
@@ -82,7 +93,9 @@ fn value(field: &FieldDescriptor) -> Value {
     match field.kind() {
         Kind::String => Value::String(field.name().to_owned()),
         Kind::Bool => Value::Bool(true),
+        Kind::Bytes => Value::Bytes(field.name().as_bytes().to_vec().into()),
         Kind::Int32 => Value::I32(i32::try_from(field.number()).unwrap()),
+        Kind::Int64 => Value::I64(field.number().into()),
         Kind::Message(message) => Value::Message(filled(&message)),
         other => panic!("{} is of a kind that no field had yet: {other:?}", field.full_name()),
     }
@@ -110,7 +123,14 @@ fn the_model_has_every_field_of_the_contract() {
 fn complete() -> Rollout {
     let text = || "text".to_owned();
     Rollout {
-        metadata: Metadata { name: text(), namespace: text(), uid: text() },
+        metadata: Metadata {
+            name: text(),
+            namespace: text(),
+            uid: text(),
+            resource_version: text(),
+            generation: 7,
+            annotations: [(text(), text())].into(),
+        },
         spec: Spec {
             replicas: Some(7),
             strategy: Strategy {
@@ -140,6 +160,7 @@ fn complete() -> Rollout {
                     stable: WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() },
                     verified: Some(true),
                 }),
+                stable_ping_pong: text(),
             },
         },
     }

@@ -10,16 +10,29 @@ use crate::alb::{RuleArn, TargetGroupArn};
 /// Which rules and groups the author means (the source `explicit`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The group behind the stable Service.
-    pub(super) stable: TargetGroupArn,
-    /// The group behind the canary Service.
-    pub(super) canary: TargetGroupArn,
+    /// The two target groups.
+    pub(super) groups: Groups,
     /// The rules to shift; none means every rule that holds both groups.
     pub(super) rules: Option<Vec<RuleArn>>,
     /// Which gates there are.
     pub(super) gates: Gates,
     /// How long weights must stay true before pods may go; none means the operator's word.
     pub(super) settle: Option<Duration>,
+    /// The Ingress that somebody else follows, in whose actions weights are announced.
+    pub(super) ingress: Option<String>,
+    /// Weights that somebody else changes in mid-update are put back.
+    pub(super) guard: bool,
+    /// An update that the host would give up is given up while the host is held.
+    pub(super) abort_while_held: bool,
+}
+
+/// Two target groups, and what they stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// The groups behind the stable and the canary Service.
+    ByRole { stable: TargetGroupArn, canary: TargetGroupArn },
+    /// The groups behind the ping and the pong Service, which take turns.
+    PingPong { ping: TargetGroupArn, pong: TargetGroupArn },
 }
 
 /// An entry that cannot be used, with everything that is wrong with it.
@@ -29,13 +42,18 @@ pub(super) struct EntryError(Vec<String>);
 
 const STABLE: &str = "stableTargetGroupArn";
 const CANARY: &str = "canaryTargetGroupArn";
+const PING: &str = "pingTargetGroupArn";
+const PONG: &str = "pongTargetGroupArn";
 const RULES: &str = "ruleArns";
+const INGRESS: &str = "ingress";
+const GUARD: &str = "guard";
+const ABORT_WHILE_HELD: &str = "abortWhileHeld";
 
 const GATES: &str = "gates";
 const SETTLE: &str = "settleSeconds";
 
 /// The keys that this version understands.
-const KEYS: [&str; 5] = [STABLE, CANARY, RULES, GATES, SETTLE];
+const KEYS: [&str; 10] = [STABLE, CANARY, PING, PONG, RULES, INGRESS, GATES, SETTLE, GUARD, ABORT_WHILE_HELD];
 
 /// The keys of `gates`.
 const RISING: &str = "rising";
@@ -46,12 +64,10 @@ const MIN_HEALTHY: &str = "minHealthyPercent";
 pub(crate) const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 
 /// Keys that the documents promise for a later version. Ignoring them would do something else than was asked for.
-const LATER: [&str; 10] = [
+const LATER: [&str; 8] = [
     "annotationPrefix",
     "assumeRoleArn",
     "externalId",
-    "guard",
-    "ingress",
     "ingresses",
     "region",
     "rootService",
@@ -71,14 +87,16 @@ impl Entry {
             Err(error) => return Err(EntryError(vec![format!("it is not JSON: {error}")])),
         };
         let mut problems: Vec<String> = entry.keys().filter_map(|key| unknown_key(key)).collect();
-        let stable = arn(&entry, STABLE, &mut problems);
-        let canary = arn(&entry, CANARY, &mut problems);
+        let groups = groups(&entry, &mut problems);
         let rules = rules(&entry, &mut problems);
         let gates = gates(&entry, &mut problems);
         let settle = settle(&entry, &mut problems);
-        match (stable, canary) {
-            (Some(stable), Some(canary)) if problems.is_empty() => {
-                let entry = Self { stable, canary, rules, gates, settle };
+        let ingress = ingress(&entry, &mut problems);
+        let guard = switch(&entry, GUARD, &mut problems);
+        let abort_while_held = switch(&entry, ABORT_WHILE_HELD, &mut problems);
+        match groups {
+            Some(groups) if problems.is_empty() => {
+                let entry = Self { groups, rules, gates, settle, ingress, guard, abort_while_held };
                 entry.check()?;
                 Ok(entry)
             }
@@ -89,22 +107,33 @@ impl Entry {
     /// Every ARN the author named.
     pub(super) fn arns(&self) -> impl Iterator<Item = &str> {
         let rules = self.rules.iter().flatten().map(RuleArn::as_str);
-        [self.stable.as_str(), self.canary.as_str()].into_iter().chain(rules)
+        self.groups.both().map(|(_, group)| group.as_str()).into_iter().chain(rules)
     }
 
     /// What single values cannot show.
     fn check(&self) -> Result<(), EntryError> {
-        if self.stable == self.canary {
-            return Err(EntryError(vec![format!("{STABLE} and {CANARY} name the same target group, {}", self.stable)]));
+        let [(first_key, first), (second_key, second)] = self.groups.both();
+        if first == second {
+            return Err(EntryError(vec![format!("{first_key} and {second_key} name the same target group, {first}")]));
         }
-        let region = self.stable.region();
+        let region = first.region();
         let strangers = self.rules.iter().flatten().map(|rule| (rule.as_str(), rule.region()));
-        let strangers = strangers.chain([(self.canary.as_str(), self.canary.region())]);
+        let strangers = strangers.chain([(second.as_str(), second.region())]);
         let problems: Vec<String> = strangers
             .filter(|(_, other)| *other != region)
-            .map(|(arn, other)| format!("{arn} is in {other}, but {STABLE} is in {region}"))
+            .map(|(arn, other)| format!("{arn} is in {other}, but {first_key} is in {region}"))
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(EntryError(problems)) }
+    }
+}
+
+impl Groups {
+    /// Both groups, with the keys that name them.
+    fn both(&self) -> [(&'static str, &TargetGroupArn); 2] {
+        match self {
+            Self::ByRole { stable, canary } => [(STABLE, stable), (CANARY, canary)],
+            Self::PingPong { ping, pong } => [(PING, ping), (PONG, pong)],
+        }
     }
 }
 
@@ -128,6 +157,45 @@ fn nearest<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'
     let alike = known.into_iter().map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &lower), known));
     let alike = alike.filter(|(alike, _)| *alike >= ALIKE);
     alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
+}
+
+fn groups(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Groups> {
+    let (by_role, take_turns) = (
+        [STABLE, CANARY].iter().any(|key| entry.contains_key(*key)),
+        [PING, PONG].iter().any(|key| entry.contains_key(*key)),
+    );
+    if by_role && take_turns {
+        problems.push(format!(
+            "it names groups by role ({STABLE}, {CANARY}) and for pingPong ({PING}, {PONG}); one pair it is"
+        ));
+        return None;
+    }
+    if take_turns {
+        let (ping, pong) = (arn(entry, PING, problems), arn(entry, PONG, problems));
+        return Some(Groups::PingPong { ping: ping?, pong: pong? });
+    }
+    let (stable, canary) = (arn(entry, STABLE, problems), arn(entry, CANARY, problems));
+    Some(Groups::ByRole { stable: stable?, canary: canary? })
+}
+
+fn ingress(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<String> {
+    match entry.get(INGRESS)? {
+        Value::String(name) if !name.is_empty() => return Some(name.clone()),
+        other => problems.push(format!("{INGRESS} must be the name of an Ingress, not {other}")),
+    }
+    None
+}
+
+/// Something that is on unless its author says `false`.
+fn switch(entry: &Map<String, Value>, key: &str, problems: &mut Vec<String>) -> bool {
+    match entry.get(key) {
+        None => true,
+        Some(Value::Bool(on)) => *on,
+        Some(other) => {
+            problems.push(format!("{key} must be true or false, not {other}"));
+            true
+        }
+    }
 }
 
 fn arn(entry: &Map<String, Value>, key: &str, problems: &mut Vec<String>) -> Option<TargetGroupArn> {
@@ -211,104 +279,4 @@ fn settle(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Dura
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const GROUP: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/stable/a";
-    const OTHER: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/canary/b";
-    const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/a/b/c/d";
-
-    fn problem(entry: &Value) -> String {
-        Entry::read(entry.to_string()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_explicit_entry_is_read() {
-        let entry = json!({STABLE: GROUP, CANARY: OTHER, RULES: [RULE]});
-        let entry = Entry::read(entry.to_string()).unwrap();
-        assert_eq!(entry.arns().collect::<Vec<_>>(), [GROUP, OTHER, RULE]);
-        let entry = Entry::read(json!({STABLE: GROUP, CANARY: OTHER}).to_string()).unwrap();
-        assert_eq!(entry.rules, None);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_the_nearest_right_one() {
-        for (given, meant) in
-            [("stableTargetGroupARN", STABLE), ("canaryTargetGroup", CANARY), ("ruleArn", RULES), ("ingres", "ingress")]
-        {
-            let text = problem(&json!({given: "x"}));
-            assert!(
-                text.contains(&format!("`{given}` is not a key of this plugin; did you mean `{meant}`?")),
-                "{text}"
-            );
-        }
-        assert!(problem(&json!({"zzz": 1})).contains("it understands stableTargetGroupArn"));
-    }
-
-    #[test]
-    fn what_a_later_version_brings_is_not_ignored() {
-        for key in LATER {
-            let text = problem(&json!({STABLE: GROUP, CANARY: OTHER, key: "x"}));
-            assert!(text.contains(&format!("`{key}` is not supported by this version yet")), "{text}");
-        }
-        assert!(problem(&json!({})).contains("does not find target groups by itself yet"));
-    }
-
-    #[test]
-    fn everything_wrong_is_said_at_once() {
-        let text = problem(&json!({STABLE: 7, CANARY: "web", RULES: [RULE, RULE, 1, "x"], "zzz": 1}));
-        for part in [
-            "must be a string, not 7",
-            "`web` is not the ARN of a target group",
-            "twice",
-            "must hold strings, not 1",
-            "`x` is not the ARN of a listener rule",
-            "`zzz`",
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        assert!(problem(&json!([])).contains("must be a map"));
-        assert!(Entry::read("{").unwrap_err().to_string().contains("not JSON"));
-        assert!(problem(&json!({STABLE: GROUP, CANARY: OTHER, RULES: []})).contains("is empty"));
-    }
-
-    #[test]
-    fn gates_and_settle_time_are_read_and_checked() {
-        let with = |key: &str, value: Value| {
-            let mut entry = json!({STABLE: GROUP, CANARY: OTHER});
-            entry[key] = value;
-            entry
-        };
-        let read = |entry: &Value| Entry::read(entry.to_string()).unwrap();
-        let plain = read(&json!({STABLE: GROUP, CANARY: OTHER}));
-        assert_eq!((plain.gates, plain.settle), (Gates::default(), None));
-        assert_eq!(read(&with(SETTLE, json!(0))).settle, Some(Duration::ZERO));
-        let given = json!({RISING: false, PROMOTION: true, MIN_HEALTHY: 50});
-        let expected = Gates { rising: false, promotion: true, min_healthy_percent: 50 };
-        assert_eq!(read(&with(GATES, given)).gates, expected);
-        for (key, value, part) in [
-            (SETTLE, json!(601), "from 0 to 600, not 601"),
-            (SETTLE, json!("10s"), "a whole number of seconds"),
-            (GATES, json!(true), "must be a map"),
-            (GATES, json!({RISING: "no"}), "gates.rising must be true or false"),
-            (GATES, json!({MIN_HEALTHY: 0}), "from 1 to 100, not 0"),
-            (GATES, json!({"raising": true}), "did you mean `rising`?"),
-            (GATES, json!({"zzz": true}), "it understands rising, promotion, minHealthyPercent"),
-        ] {
-            let text = problem(&with(key, value));
-            assert!(text.contains(part), "{part} in {text}");
-        }
-    }
-
-    #[test]
-    fn groups_and_rules_must_fit_each_other() {
-        assert!(problem(&json!({STABLE: GROUP, CANARY: GROUP})).contains("the same target group"));
-        let elsewhere = OTHER.replace("eu-west-1", "us-east-1");
-        assert!(problem(&json!({STABLE: GROUP, CANARY: elsewhere})).contains("is in us-east-1, but"));
-        let network = RULE.replace("/app/", "/net/");
-        let text = problem(&json!({STABLE: GROUP, CANARY: OTHER, RULES: [network]}));
-        assert!(text.contains("is not a rule of an Application Load Balancer"), "{text}");
-    }
-}
+mod tests;

@@ -31,8 +31,6 @@ pub(super) struct Side {
     pub(super) expected: usize,
     /// How many of them are healthy targets of the group.
     pub(super) healthy: usize,
-    /// All healthy targets of the group, whoever they are.
-    healthy_targets: usize,
     /// The version that the Service selects.
     hash: Option<String>,
 }
@@ -78,17 +76,24 @@ impl Gates {
         side.healthy * 100 >= side.expected * usize::try_from(self.min_healthy_percent).unwrap_or(100)
     }
 
-    /// Traffic may move from one group to the other. No gate holds it where fewer healthy targets are, whoever they are,
-    /// than healthy Pods would wait for it.
+    /// Traffic may move from one group to the other. No gate holds it where fewer healthy Pods are than would wait for it.
+    /// Targets that the Service does not select any more do not count: they are deregistered within moments, however
+    /// healthy they are.
     pub(super) fn may_rise(self, to: &Side, from: &Side, none_wished: bool) -> bool {
-        !self.rising || self.is_open(to, none_wished) || from.healthy_targets < to.healthy
+        !self.rising || self.is_open(to, none_wished) || from.healthy < to.healthy
     }
 
     /// The group has enough healthy Pods for its share. As with [`Gates::may_rise`], traffic is not held where fewer are.
     pub(super) fn may_carry(self, to: &Side, from: &Side, share: Share) -> bool {
         let percent = usize::try_from(self.min_healthy_percent).unwrap_or(100);
         let healthy = to.healthy.min(share.staying);
-        !self.rising || healthy * 100 >= share.pods * percent || from.healthy_targets < healthy
+        !self.rising || healthy * 100 >= share.pods * percent || from.healthy < healthy
+    }
+
+    /// The group can carry all traffic of a Rollout with so many Pods.
+    pub(super) fn may_take_over(self, side: &Side, replicas: usize) -> bool {
+        let percent = usize::try_from(self.min_healthy_percent).unwrap_or(100);
+        !self.promotion || side.healthy * 100 >= replicas * percent
     }
 
     /// After a promotion without ping-pong the same version stands behind both Services, but its Pods are not in the
@@ -109,19 +114,18 @@ impl Gates {
 impl Side {
     /// Holds the targets of a group against the Pods of its Service.
     pub(super) fn of(backends: &Backends, targets: &[Target]) -> Self {
-        let healthy_targets = targets.iter().filter(|target| target.healthy).count();
         let healthy = if targets.iter().any(is_instance) {
             // Instances say nothing of single Pods. Old Pods behind the Service would be reached through any of them.
             let one_version = backends.pods.windows(2).all(|pods| match pods {
                 [one, other] => one.labels.get(HASH) == other.labels.get(HASH),
                 _ => true,
             });
-            if one_version && healthy_targets > 0 { backends.pods.len() } else { 0 }
+            if one_version && targets.iter().any(|target| target.healthy) { backends.pods.len() } else { 0 }
         } else {
             let serves = |pod: &&Pod| targets.iter().any(|target| target.healthy && is_target(pod, target));
             backends.pods.iter().filter(serves).count()
         };
-        Self { expected: backends.pods.len(), healthy, healthy_targets, hash: backends.selector.get(HASH).cloned() }
+        Self { expected: backends.pods.len(), healthy, hash: backends.selector.get(HASH).cloned() }
     }
 
     /// The Service selects this version.
@@ -218,6 +222,8 @@ mod tests {
         assert!(!GATES.may_rise(&half_ready, &side("a", 20..30, 20..30), false));
         assert!(!GATES.may_rise(&half_ready, &side("a", 20..25, 20..25), false));
         assert!(GATES.may_rise(&half_ready, &side("a", 20..30, 20..24), false));
+        // The Service has moved on, so its old targets, healthy as they are, are about to go.
+        assert!(GATES.may_rise(&half_ready, &side("c", 40..50, 20..30), false));
         assert!(Gates { rising: false, ..GATES }.may_rise(&side("b", 0..10, 0..0), &half_ready, false));
     }
 

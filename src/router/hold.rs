@@ -1,116 +1,146 @@
-//! How long a call may be held. Blocking is the cheapest way to make a host wait: it costs one of the host's workers
+//! One call, and how long it waits. Blocking is the cheapest way to make a host wait: it costs one of the host's workers
 //! and nothing else, so both the time and the number of held calls are bounded.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
+use tracing::{debug, info};
 
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
+use super::answer::{self, Answer};
+use super::progress::{Ask, Progress};
+use super::{SOONEST_ERROR, Settings};
+use crate::cluster::{Cluster, ErrorKind};
 
-/// One call's right to wait.
+/// How long after a failed watch the next one begins.
+const WATCH_AGAIN: Duration = Duration::from_secs(5);
+
+const GONE: &str = "the router has stopped";
+const SLOW: &str = "AWS or Kubernetes did not answer before the call had to be answered";
+const OVERTAKEN: &str =
+    "the Rollout was changed while its weights were waited for; the rollouts controller looks at it again now";
+
+/// The calls of one Rollout that are under way.
+#[derive(Clone, Debug)]
+pub(super) struct Calls(Arc<Mutex<Count>>);
+
 #[derive(Debug)]
-pub(super) struct Hold {
-    deadline: Instant,
-    held_calls: Arc<Semaphore>,
-    place: Option<OwnedSemaphorePermit>,
-    delays: ExponentialBackoff,
+struct Count {
+    present: usize,
+    ended: Instant,
 }
 
-impl Hold {
-    /// A call that began now may be held for `budget`, once it finds a place among `held_calls`.
-    pub(super) fn new(budget: Duration, held_calls: Arc<Semaphore>) -> Self {
-        Self { deadline: Instant::now() + budget, held_calls, place: None, delays: delays() }
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct Present(Calls);
+
+impl Calls {
+    pub(super) fn none() -> Self {
+        Self(Arc::new(Mutex::new(Count { present: 0, ended: Instant::now() })))
     }
 
-    /// When the call must be answered. A request to AWS that is under way then is still awaited.
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
+    /// A call has come. It is there until this is dropped.
+    pub(super) fn enter(&self) -> Present {
+        self.count().present += 1;
+        Present(self.clone())
     }
 
-    /// Takes a place among the held calls, and keeps it until the call ends. False when all are taken.
-    pub(super) fn take_place(&mut self) -> bool {
-        if self.place.is_none() {
-            self.place = Arc::clone(&self.held_calls).try_acquire_owned().ok();
-        }
-        self.place.is_some()
+    /// Nobody is there who would know if the Rollout had changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count().present == 0
     }
 
-    /// Waits a little longer than the last time. False at once when the call must be answered instead: its budget is
-    /// used up, or too many calls are held.
-    pub(super) async fn wait(&mut self) -> bool {
-        let delay = self.delays.next().unwrap_or(LONGEST_DELAY);
-        if !self.take_place() || Instant::now() + delay > self.deadline {
-            return false;
-        }
-        tokio::time::sleep(delay).await;
-        true
+    /// When the last call ended. Now, while there is one.
+    pub(super) fn ended(&self) -> Instant {
+        let count = self.count();
+        if count.present == 0 { count.ended } else { Instant::now() }
     }
 
-    /// Waits for `delay`, or less if the call must be answered before: then false, as [`Hold::wait`].
-    pub(super) async fn wait_for(&mut self, delay: Duration) -> bool {
-        let until = Instant::now() + delay;
-        if !self.take_place() {
-            return false;
-        }
-        tokio::time::sleep_until(until.min(self.deadline)).await;
-        until <= self.deadline
-    }
-
-    /// The next wait is a short one again: something has changed.
-    pub(super) fn restart(&mut self) {
-        self.delays = delays();
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Doubling delays with jitter, so that held calls do not ask in step.
-fn delays() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
-        .without_max_times()
-        .with_jitter()
-        .build()
+impl Drop for Present {
+    fn drop(&mut self) {
+        let mut count = self.0.count();
+        count.present -= 1;
+        count.ended = Instant::now();
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a held call works with.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) cluster: &'a dyn Cluster,
+    /// One place for each call that may be held.
+    pub(super) places: &'a Arc<Semaphore>,
+}
 
-    #[tokio::test(start_paused = true)]
-    async fn a_call_waits_within_its_budget_and_no_longer() {
+impl Held<'_> {
+    /// Waits until `ask` can be answered, or must be. The error says why it is not done.
+    pub(super) async fn answer(&self, ask: &Ask, mut progress: watch::Receiver<Progress>) -> Result<(), Arc<str>> {
         let began = Instant::now();
-        let budget = Duration::from_secs(45);
-        let mut hold = Hold::new(budget, Arc::new(Semaphore::new(1)));
-        let mut waits = 0;
-        while hold.wait().await {
-            waits += 1;
+        let mut overtaken = pin!(self.overtaken(ask));
+        let mut place: Option<OwnedSemaphorePermit> = None;
+        // No error may come sooner, so that long nobody needs a place.
+        let mut until = began + SOONEST_ERROR.min(self.settings.block_budget);
+        loop {
+            let (decided, why) = {
+                let known = progress.borrow_and_update();
+                (answer::set_weight(known.stage(ask), known.situation(ask, began)), known.why(ask))
+            };
+            let why = || why.clone().unwrap_or_else(|| Arc::from(SLOW));
+            match decided {
+                Answer::Success => return Ok(()),
+                Answer::Failure => return Err(why()),
+                Answer::Soft => return soft(ask, &why()),
+                Answer::BlockThenSoft | Answer::BlockThenHard => {}
+            }
+            tokio::select! {
+                biased;
+                changed = progress.changed() => if changed.is_err() {
+                    return Err(Arc::from(GONE));
+                },
+                why = &mut overtaken, if place.is_some() => return Err(why),
+                () = tokio::time::sleep_until(until) => {
+                    if place.is_none() {
+                        place = Arc::clone(self.places).try_acquire_owned().ok();
+                        until = began + self.settings.block_budget;
+                        if place.is_some() && Instant::now() < until {
+                            continue;
+                        }
+                    }
+                    return if decided == Answer::BlockThenSoft { soft(ask, &why()) } else { Err(why()) };
+                }
+            }
         }
-        assert!(began.elapsed() <= budget && began.elapsed() > budget - 2 * LONGEST_DELAY, "{:?}", began.elapsed());
-        assert!(waits > 10, "{waits}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_of_a_known_length_ends_with_the_budget() {
-        let began = Instant::now();
-        let mut hold = Hold::new(Duration::from_secs(45), Arc::new(Semaphore::new(1)));
-        assert!(hold.wait_for(Duration::from_secs(30)).await);
-        assert_eq!(began.elapsed(), Duration::from_secs(30));
-        assert!(!hold.wait_for(Duration::from_secs(30)).await);
-        assert_eq!(began.elapsed(), Duration::from_secs(45));
+    /// Ends when the host should look at the Rollout again before anything else: it blocks on us, and sees nothing meanwhile.
+    async fn overtaken(&self, ask: &Ask) -> Arc<str> {
+        let metadata = &ask.rollout.metadata;
+        let mut version = metadata.resource_version.clone();
+        loop {
+            match self.cluster.next_rollout(&metadata.namespace, &metadata.name, &version).await {
+                Ok(now) if ask.is_overtaken_by(&now, self.settings) => return Arc::from(OVERTAKEN),
+                Ok(now) => version = now.metadata.resource_version,
+                Err(error) if error.kind() == ErrorKind::Missing => return Arc::from(OVERTAKEN),
+                Err(error) => {
+                    debug!(rollout = ask.rollout.key(), "the Rollout cannot be watched: {error}");
+                    tokio::time::sleep(WATCH_AGAIN).await;
+                }
+            }
+        }
     }
+}
 
-    #[tokio::test(start_paused = true)]
-    async fn no_more_calls_are_held_than_places_and_a_place_is_given_back() {
-        let places = Arc::new(Semaphore::new(1));
-        let mut first = Hold::new(Duration::from_secs(45), Arc::clone(&places));
-        let mut second = Hold::new(Duration::from_secs(45), places);
-        assert!(first.wait().await);
-        assert!(!second.wait().await);
-        drop(first);
-        assert!(second.wait().await);
-    }
+/// The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer like the others")]
+fn soft(ask: &Ask, why: &str) -> Result<(), Arc<str>> {
+    info!(rollout = ask.rollout.key(), weight = ask.wish.split.canary_weight, "{why}");
+    Ok(())
 }

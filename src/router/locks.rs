@@ -7,13 +7,17 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::alb::RuleArn;
 
+/// Locks that are held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Locked(#[expect(dead_code, reason = "held, not read")] Vec<OwnedMutexGuard<()>>);
+
 /// The locks of all rules that a shift is about.
 #[derive(Debug, Default)]
 pub(super) struct RuleLocks(Mutex<HashMap<RuleArn, Arc<AsyncMutex<()>>>>);
 
 impl RuleLocks {
     /// Locks these rules. Always in the order of their ARNs, so that two shifts cannot wait for each other.
-    pub(super) async fn lock(&self, rules: &[RuleArn]) -> Vec<OwnedMutexGuard<()>> {
+    pub(super) async fn lock(&self, rules: &[RuleArn]) -> Locked {
         let mut sorted: Vec<&RuleArn> = rules.iter().collect();
         sorted.sort();
         sorted.dedup();
@@ -26,6 +30,6 @@ impl RuleLocks {
         for lock in locks {
             guards.push(lock.lock_owned().await);
         }
-        guards
+        Locked(guards)
     }
 }

@@ -2,8 +2,10 @@
 //! nothing and holds no lock, since it is asked again and again while Pods start.
 
 use futures_util::future::try_join;
+use tokio::time::Instant;
 use tracing::debug;
 
+use super::answer::Toward;
 use super::gate::{HASH, Promotion, Share, Side};
 use super::plan::{Direction, Split};
 use super::unfinished::Cause;
@@ -20,8 +22,8 @@ pub(super) struct Passage {
     pub(super) directions: Vec<Direction>,
     /// What the wish still waits for once that is written.
     pub(super) awaits: Option<Cause>,
-    /// The host may be told "yes" while it waits: it lets no pod go that still has traffic.
-    pub(super) yes_is_safe: bool,
+    /// Each group with weight stands behind a Service that selects the stable version.
+    pub(super) stable_serves_all: bool,
 }
 
 /// What the gates look at.
@@ -44,6 +46,10 @@ impl Gatekeeper<'_> {
             && wish.split.canary_weight == 0
             && (self.recorded.other_version || !directions.is_empty());
         let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
+        if let Some(awaits) = self.takes_over_too_soon().await? {
+            let split = directions.is_empty().then(|| wish.split.clone());
+            return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
+        }
         if !gated && !promotes {
             return Ok(Passage::free(&wish.split));
         }
@@ -65,13 +71,9 @@ impl Gatekeeper<'_> {
         }
         let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
-        // Without dynamicStableScale a raise lets nobody go, and only at the maximum is the old version done with.
-        let yes_is_safe = !wish.lets_stable_go
-            && !wish.is_promoted()
-            && directions == [Direction::ToCanary]
-            && wish.split.canary_weight < wish.split.max;
         let split = closed.is_none().then(|| wish.split.clone());
-        Ok(Passage { split, directions, awaits: closed, yes_is_safe })
+        let stable_serves_all = self.stable_serves_all(&stable, &canary, observation);
+        Ok(Passage { split, directions, awaits: closed, stable_serves_all })
     }
 
     fn promotion(
@@ -82,13 +84,8 @@ impl Gatekeeper<'_> {
         directions: Vec<Direction>,
     ) -> Passage {
         let wish = self.wish;
-        let carries = |group: &TargetGroupArn| {
-            observation.rules.iter().any(|rule| rule.weight_of(group).is_some_and(|weight| weight > 0))
-        };
         let hash = wish.stable_hash();
-        // A rollback would let live pods go if a group with traffic stood for any other version.
-        let yes_is_safe = (!carries(&wish.split.stable) || stable.selects(hash))
-            && (!carries(&wish.split.canary) || canary.selects(hash));
+        let stable_serves_all = self.stable_serves_all(stable, canary, observation);
         let (split, directions, awaits) = match wish.gates.promotion(stable, canary, hash, self.recorded.no_pods) {
             Promotion::Stable => {
                 let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary, None));
@@ -101,7 +98,16 @@ impl Gatekeeper<'_> {
             Promotion::AsItIs if directions.is_empty() => (Some(wish.split.clone()), directions, None),
             Promotion::AsItIs => (None, directions, Some(self.awaits_promotion())),
         };
-        Passage { split, directions, awaits, yes_is_safe }
+        Passage { split, directions, awaits, stable_serves_all }
+    }
+
+    fn stable_serves_all(&self, stable: &Side, canary: &Side, observation: &Observation) -> bool {
+        let wish = self.wish;
+        let carries = |group: &TargetGroupArn| {
+            observation.rules.iter().any(|rule| rule.weight_of(group).is_some_and(|weight| weight > 0))
+        };
+        let hash = wish.stable_hash();
+        (!carries(&wish.split.stable) || stable.selects(hash)) && (!carries(&wish.split.canary) || canary.selects(hash))
     }
 
     /// What a move this way waits for, if its gate is closed.
@@ -133,9 +139,33 @@ impl Gatekeeper<'_> {
         Ok(Some(Share { pods: usize::try_from(pods).unwrap_or(usize::MAX), staying }))
     }
 
+    /// Without steps, and when promoted in full, the host promotes as soon as the new Pods are ready, whatever their group
+    /// says of them. Once the stable Service's selector has moved too, no group could carry the traffic. So the host is held
+    /// before it gets there, but not before it has scaled the new version up.
+    async fn takes_over_too_soon(&self) -> Result<Option<Cause>, Cause> {
+        let wish = self.wish;
+        let Some(replicas) = self.recorded.replicas.filter(|_| wish.gates.promotion && wish.is_promoted_next()) else {
+            return Ok(None);
+        };
+        let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
+        let desired = self.cluster.desired_pods(&wish.services.namespace, HASH, wish.current_hash()).await?;
+        if desired < replicas {
+            return Ok(None);
+        }
+        let canary = self.side(&wish.services.canary, &wish.split.canary).await?;
+        let service = || format!("{}/{}", wish.services.namespace, wish.services.canary);
+        let cause = || Cause::TakingOver {
+            group: wish.split.canary.clone(),
+            service: service(),
+            pods: replicas,
+            percent: wish.gates.min_healthy_percent,
+        };
+        Ok((!wish.gates.may_take_over(&canary, replicas)).then(cause))
+    }
+
     async fn side(&self, service: &str, group: &TargetGroupArn) -> Result<Side, Cause> {
         let backends = async { Ok(self.cluster.backends(&self.wish.services.namespace, service).await?) };
-        let targets = async { Ok::<_, Cause>(self.balancer.targets(group).await?) };
+        let targets = async { Ok::<_, Cause>(self.balancer.targets(group, Instant::now()).await?) };
         let (backends, targets) = try_join(backends, targets).await?;
         Ok(Side::of(&backends, &targets))
     }
@@ -156,7 +186,16 @@ impl Passage {
     /// No gate stands in the way.
     pub(super) fn free(split: &Split) -> Self {
         let directions = vec![Direction::ToCanary, Direction::ToStable];
-        Self { split: Some(split.clone()), directions, awaits: None, yes_is_safe: false }
+        Self { split: Some(split.clone()), directions, awaits: None, stable_serves_all: false }
+    }
+}
+
+/// Where the traffic of these rules is to move.
+pub(super) fn toward(split: &Split, observation: &Observation) -> Toward {
+    match directions(split, observation).as_slice() {
+        [] => Toward::Nobody,
+        [Direction::ToCanary] => Toward::Canary,
+        _ => Toward::Stable,
     }
 }
 

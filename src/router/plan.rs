@@ -1,5 +1,7 @@
 //! From the weights a rule shows to the weights it shall have. Pure.
 
+use std::fmt;
+
 use crate::alb::{MAX_GROUP_WEIGHT, TargetGroupArn, WeightedGroup};
 
 /// How a wish divides the traffic of the two groups.
@@ -73,6 +75,12 @@ pub(super) enum Refusal {
     },
 }
 
+impl fmt::Display for Split {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.stable_weight(), self.canary_weight)
+    }
+}
+
 impl Split {
     /// The stable group's part of `max`.
     pub(super) fn stable_weight(&self) -> u32 {
@@ -86,27 +94,53 @@ impl Split {
     pub(super) fn plan(&self, observed: &[WeightedGroup]) -> Result<Plan, Refusal> {
         let stable = weight_of(observed, &self.stable, "stable")?;
         let canary = weight_of(observed, &self.canary, "canary")?;
-        let alone = observed.iter().all(|held| self.is_ours(&held.group) || held.weight == 0);
-        let (stable_target, canary_target) = if alone {
-            if self.same_share(stable, canary) {
-                return Ok(Plan::AlreadyTrue);
-            }
-            (self.stable_weight(), self.canary_weight)
-        } else {
-            self.divided(stable + canary)?
-        };
-        if (stable, canary) == (stable_target, canary_target) {
+        if self.is_alone_in(observed) && self.same_share(stable, canary) {
             return Ok(Plan::AlreadyTrue);
         }
+        let groups = self.divide(observed)?;
+        Ok(if groups == observed { Plan::AlreadyTrue } else { Plan::Write(groups) })
+    }
+
+    /// The numbers that a writer who follows an announcement of this split comes to: as [`Split::plan`] writes them, from
+    /// what a rule showed before anything was doubled.
+    pub(super) fn announced(&self, observed: &[WeightedGroup]) -> Result<Vec<WeightedGroup>, Refusal> {
+        let stable = weight_of(observed, &self.stable, "stable")?;
+        let canary = weight_of(observed, &self.canary, "canary")?;
+        let doubled = stable + canary == 2 * self.max && observed.iter().all(|held| held.weight.is_multiple_of(2));
+        if !doubled || self.is_alone_in(observed) {
+            return self.divide(observed);
+        }
+        let halved: Vec<WeightedGroup> =
+            observed.iter().map(|held| WeightedGroup { group: held.group.clone(), weight: held.weight / 2 }).collect();
+        self.divide(&halved)
+    }
+
+    /// Our groups' weights among these.
+    pub(super) fn ours(&self, groups: &[WeightedGroup]) -> Option<(u32, u32)> {
+        let of = |group| weight_of(groups, group, "").ok();
+        Some((of(&self.stable)?, of(&self.canary)?))
+    }
+
+    fn divide(&self, observed: &[WeightedGroup]) -> Result<Vec<WeightedGroup>, Refusal> {
+        let stable = weight_of(observed, &self.stable, "stable")?;
+        let canary = weight_of(observed, &self.canary, "canary")?;
+        let alone = self.is_alone_in(observed);
+        let (stable, canary) =
+            if alone { (self.stable_weight(), self.canary_weight) } else { self.divided(stable + canary)? };
         let groups = observed.iter().cloned().map(|mut held| {
             if held.group == self.stable {
-                held.weight = stable_target;
+                held.weight = stable;
             } else if held.group == self.canary {
-                held.weight = canary_target;
+                held.weight = canary;
             }
             held
         });
-        Ok(Plan::Write(groups.collect()))
+        Ok(groups.collect())
+    }
+
+    /// No other group has weight.
+    pub(super) fn is_alone_in(&self, observed: &[WeightedGroup]) -> bool {
+        observed.iter().all(|held| self.is_ours(&held.group) || held.weight == 0)
     }
 
     /// Which way the traffic moves when a rule that shows this is brought to the wish. `None` when it does not, or when
@@ -153,6 +187,19 @@ impl Split {
         }
         Ok((stable, canary))
     }
+}
+
+/// The same division in other numbers: twice each, for all groups alike. None where a number would be larger than AWS allows.
+///
+/// A load balancer controller compares numbers and not shares, so it writes the announced ones over these as soon as it
+/// follows: the echo. Nobody else would
+/// (`pkg/equality/elbv2/compare_option_for_actions.go` of the AWS Load Balancer Controller).
+pub(super) fn doubled(groups: &[WeightedGroup]) -> Option<Vec<WeightedGroup>> {
+    let twice = |held: &WeightedGroup| {
+        let weight = held.weight * 2;
+        (weight <= MAX_GROUP_WEIGHT).then(|| WeightedGroup { group: held.group.clone(), weight })
+    };
+    groups.iter().map(twice).collect()
 }
 
 fn weight_of(observed: &[WeightedGroup], group: &TargetGroupArn, role: &'static str) -> Result<u32, Refusal> {

@@ -3,10 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use super::answer::Stage;
 use super::plan::Refusal;
 use super::rules::RulesError;
 use crate::alb::{self, RuleArn, TargetGroupArn};
 use crate::cluster;
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
 /// Why a shift is not done, and how far it got.
 #[derive(Debug)]
@@ -48,15 +54,53 @@ pub(super) enum Cause {
     )]
     Promotion { canary: TargetGroupArn, stable: TargetGroupArn, service: String, percent: u32 },
     #[error(
+        "the update is held before its promotion until {percent}% of {pods} Pods of Service {service} are healthy in target group \
+         {group}; look at its targets, or switch this gate off in the plugin entry (gates.promotion: false)"
+    )]
+    TakingOver { group: TargetGroupArn, service: String, pods: usize, percent: u32 },
+    #[error(
         "every rule shows the weights; they must stay true for {} s before pods may go, since the load balancer's nodes \
          follow in their own time (settleSeconds)",
         .0.as_secs()
     )]
     Settling(Duration),
-    #[error("AWS or Kubernetes did not answer before the call had to be answered")]
-    Slow,
-    #[error("another shift is writing the same rules")]
-    Busy,
+    #[error(
+        "every rule shows the weights; the load balancer controller has not followed the Ingress {ingress} yet, and until it \
+         does an older run of it could put older weights back; look at its log and at the events of the Ingress"
+    )]
+    Echo { ingress: String },
+    #[error(
+        "the rules show {shown} where {wished} is wished, and nothing is written while the Rollout has the annotation {annotation}: true"
+    )]
+    HandsOff { shown: String, wished: String, annotation: &'static str },
+    #[error(
+        "somebody else changed the weights of {rule} to {shown} while no update was under way; the next call of the rollouts controller puts them back"
+    )]
+    Changed { rule: RuleArn, shown: String },
+    #[error("what a gate showed has changed while leave to write was waited for")]
+    Changing,
+    #[error("a write was cut off, and nobody knows what it did")]
+    CutOff,
+    #[error(
+        "the Rollout has changed since the rollouts controller asked for these weights; nothing is written before it asks again"
+    )]
+    Outdated,
+    #[error(
+        "the rules of Ingress {ingress} divide the weights of the two target groups differently beside other groups, and one \
+         announcement cannot say both; give their actions the same sum of weights"
+    )]
+    Announcement { ingress: String },
+}
+
+/// When the next try makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// Soon, and later each time.
+    Soon,
+    /// Pods take seconds: nothing is won by asking in milliseconds.
+    Seconds,
+    /// When the host asks again.
+    NextCall,
 }
 
 impl Unfinished {
@@ -65,45 +109,67 @@ impl Unfinished {
         Self { cause: Box::new(cause.into()), done, open }
     }
 
-    /// Waiting may help.
-    pub(super) fn may_pass(&self) -> bool {
+    /// When the next try makes sense.
+    pub(super) fn retry(&self) -> Retry {
         match &*self.cause {
-            Cause::Alb(error) => error.kind() == alb::ErrorKind::Transient,
+            Cause::Alb(error) if error.kind() == alb::ErrorKind::Transient => Retry::Soon,
             // A Service that is not there yet comes with the Rollout's other manifests.
-            Cause::Cluster(error) => {
-                matches!(error.kind(), cluster::ErrorKind::Transient | cluster::ErrorKind::Missing)
-            }
+            Cause::Cluster(error) => match error.kind() {
+                cluster::ErrorKind::Transient => Retry::Soon,
+                cluster::ErrorKind::Missing => Retry::Seconds,
+                cluster::ErrorKind::Access | cluster::ErrorKind::Refused => Retry::NextCall,
+            },
             Cause::Unconfirmed(_)
             | Cause::Moved(_)
-            | Cause::Rising { .. }
+            | Cause::Changing
+            | Cause::CutOff
+            | Cause::Settling(_)
+            | Cause::Echo { .. } => Retry::Soon,
+            Cause::Rising { .. }
             | Cause::TooFewPods { .. }
             | Cause::Promotion { .. }
-            | Cause::Settling(_)
-            | Cause::Slow
-            | Cause::Busy => true,
-            Cause::Rules(_) | Cause::Refused { .. } => false,
+            | Cause::TakingOver { .. }
+            | Cause::HandsOff { .. } => Retry::Seconds,
+            Cause::Alb(_)
+            | Cause::Rules(_)
+            | Cause::Refused { .. }
+            | Cause::Changed { .. }
+            | Cause::Outdated
+            | Cause::Announcement { .. } => Retry::NextCall,
         }
     }
 
-    /// It waits for pods, which takes seconds: nothing is won by asking in milliseconds.
-    pub(super) fn waits_for_pods(&self) -> bool {
-        matches!(&*self.cause, Cause::Rising { .. } | Cause::Promotion { .. })
+    /// How far the shift is. `never_true`: as far as anybody knows, the wish was not true before.
+    pub(super) fn stage(&self, never_true: bool) -> Stage {
+        match (&*self.cause, self.retry()) {
+            (Cause::TooFewPods { .. }, _) => Stage::AwaitsHost,
+            (Cause::Alb(error), _) if error.kind() == alb::ErrorKind::Missing && never_true => Stage::NothingYet,
+            (Cause::Rules(RulesError::None { .. }), _) if never_true => Stage::NothingYet,
+            (Cause::Outdated, _) => Stage::Underway,
+            (_, Retry::NextCall) => Stage::Refused,
+            (_, Retry::Soon | Retry::Seconds) => Stage::Underway,
+        }
     }
 
-    /// It waits for something that the host does only once it has an answer.
-    pub(super) fn waits_for_host(&self) -> bool {
-        matches!(&*self.cause, Cause::TooFewPods { .. })
-    }
-
-    /// Nothing is known but that time ran out.
-    pub(super) fn is_slow(&self) -> bool {
-        matches!(&*self.cause, Cause::Slow)
+    /// AWS or Kubernetes did not say how things are, so what was known last may still be so.
+    pub(super) fn saw_nothing(&self) -> bool {
+        matches!(&*self.cause, Cause::Alb(error) if matches!(error.kind(), alb::ErrorKind::Transient | alb::ErrorKind::Access))
     }
 
     /// The rules are not the ones they were: they must be looked up again.
     pub(super) fn rules_are_gone(&self) -> bool {
         matches!(&*self.cause, Cause::Alb(error) if error.kind() == alb::ErrorKind::Missing)
     }
+}
+
+/// Doubling delays with jitter, so that shifts do not ask in step.
+pub(super) fn delays() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
 }
 
 impl<C: Into<Cause>> From<C> for Unfinished {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use super::Settings;
 use super::allow::permitted;
-use super::entry::{Entry, EntryError};
+use super::entry::{Entry, EntryError, Groups};
 use super::gate::Gates;
 use super::plan::Split;
-use crate::alb::{MAX_GROUP_WEIGHT, RuleArn};
-use crate::rollout::{Rollout, WeightDestination};
+use crate::alb::{MAX_GROUP_WEIGHT, RuleArn, TargetGroupArn, Urgency};
+use crate::rollout::{Canary, Rollout, WeightDestination};
+
+/// With the value `true` on a Rollout: nothing is written, and success still needs what the rules show.
+pub(crate) const HANDS_OFF: &str = "trafficrouter-alb/hands-off";
 
 /// A weight for the canary of one Rollout, and where it is to be true. Any difference makes it another wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +26,28 @@ pub(super) struct Wish {
     /// Which gates a raise passes.
     pub(super) gates: Gates,
     /// How long weights must stay true where pods may go next.
-    pub(super) settle: Duration,
+    pub(super) settle: Settle,
     /// Behind which Services the groups' pods stand.
     pub(super) services: Services,
+    /// The Ingress through which somebody else makes weights true.
+    pub(super) ingress: Option<String>,
+    /// Weights that somebody else changes in mid-update are put back.
+    pub(super) guarded: bool,
+    /// A person asked for nothing to be written.
+    pub(super) hands_off: bool,
+    /// What the host would give up while it is held, we give up for it.
+    pub(super) abort_while_held: bool,
+    /// The update has steps.
+    pub(super) has_steps: bool,
     about: Fingerprint,
+}
+
+/// How long weights must stay true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settle {
+    pub(super) time: Duration,
+    /// The Rollout's author said so, and knows of cookies that keep people on a group.
+    pub(super) by_author: bool,
 }
 
 /// The Services of a Rollout.
@@ -56,6 +77,7 @@ struct Fingerprint {
     uid: String,
     stable: String,
     current: String,
+    stable_ping_pong: String,
     abort: bool,
     promote_full: bool,
 }
@@ -86,8 +108,16 @@ pub(super) enum WishError {
     NoServices,
     #[error("maxTrafficWeight is {0}; a target group's weight on AWS is 1 to {MAX_GROUP_WEIGHT}")]
     MaxWeight(i64),
-    #[error("pingPong is not supported by this version yet: a plugin entry that names target groups cannot follow it")]
+    #[error(
+        "the Rollout has pingPong, so its plugin entry must name pingTargetGroupArn and pongTargetGroupArn, the groups behind \
+         its two Services, in place of stableTargetGroupArn and canaryTargetGroupArn"
+    )]
     PingPong,
+    #[error(
+        "the plugin entry names pingTargetGroupArn and pongTargetGroupArn, but the Rollout has no pingPong; name \
+         stableTargetGroupArn and canaryTargetGroupArn"
+    )]
+    NoPingPong,
     #[error(
         "trafficRouting has alb beside this plugin, which is not supported by this version yet; remove one of them"
     )]
@@ -116,19 +146,12 @@ impl Wish {
         if routing.alb.is_some() {
             return Err(WishError::BuiltInToo);
         }
-        if canary.ping_pong.is_some() {
-            return Err(WishError::PingPong);
-        }
         let further: Vec<&str> =
             further.iter().filter(|one| one.weight != 0).map(|one| one.service_name.as_str()).collect();
         if !further.is_empty() {
             return Err(WishError::FurtherServices(further.join(", ")));
         }
-        let services = Services {
-            namespace: namespace.clone(),
-            stable: canary.stable_service.clone(),
-            canary: canary.canary_service.clone(),
-        };
+        let (stable, canary_group, services) = roles(rollout, canary, entry.groups)?;
         if !entry.gates.are_off() && (services.stable.is_empty() || services.canary.is_empty()) {
             return Err(WishError::NoServices);
         }
@@ -137,16 +160,22 @@ impl Wish {
         // A weight outside the range can only mean its nearer end.
         let canary_weight = u32::try_from(canary_weight.clamp(0, i64::from(max))).unwrap_or(max);
         Ok(Self {
-            split: Split { stable: entry.stable, canary: entry.canary, canary_weight, max },
+            split: Split { stable, canary: canary_group, canary_weight, max },
             rules: entry.rules,
             lets_stable_go: canary.dynamic_stable_scale,
             gates: entry.gates,
-            settle: entry.settle.unwrap_or(settings.settle),
+            settle: Settle { time: entry.settle.unwrap_or(settings.settle), by_author: entry.settle.is_some() },
             services,
+            ingress: entry.ingress,
+            guarded: entry.guard,
+            hands_off: rollout.metadata.annotations.get(HANDS_OFF).is_some_and(|value| value == "true"),
+            abort_while_held: entry.abort_while_held,
+            has_steps: !canary.steps.is_empty(),
             about: Fingerprint {
                 uid: rollout.metadata.uid.clone(),
                 stable: rollout.status.stable_rs.clone(),
                 current: rollout.status.current_pod_hash.clone(),
+                stable_ping_pong: rollout.status.canary.stable_ping_pong.clone(),
                 abort: rollout.status.abort,
                 promote_full: rollout.status.promote_full,
             },
@@ -163,6 +192,31 @@ impl Wish {
     /// The pod hash that is stable.
     pub(super) fn stable_hash(&self) -> &str {
         &self.about.stable
+    }
+
+    /// The pod hash of the version that was tried last.
+    pub(super) fn current_hash(&self) -> &str {
+        &self.about.current
+    }
+
+    /// Nothing but ready Pods is between the update and its promotion: it has no steps, or skips them.
+    pub(super) fn is_promoted_next(&self) -> bool {
+        !self.is_promoted() && !self.about.abort && (self.about.promote_full || !self.has_steps)
+    }
+
+    /// The update was given up.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.about.abort
+    }
+
+    /// The canary is to have everything.
+    pub(super) fn is_maximum(&self) -> bool {
+        self.split.canary_weight == self.split.max
+    }
+
+    /// Traffic leaves a version that was given up: nobody else's write is more urgent.
+    pub(super) fn urgency(&self) -> Urgency {
+        if self.split.canary_weight == 0 && !self.is_promoted() { Urgency::First } else { Urgency::Usual }
     }
 
     /// All traffic goes back to pods that were there all the time: an update is given up, and stable was never scaled
@@ -190,6 +244,32 @@ impl Recorded {
             no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,
             replicas: rollout.spec.replicas.and_then(|replicas| u64::try_from(replicas).ok()),
         }
+    }
+}
+
+/// Which group is whose, and the Services in front of their Pods. With ping-pong the host's status says who is stable: ping if
+/// it says so, else pong (`rollout/trafficrouting/trafficroutingutil.go` of Argo Rollouts).
+fn roles(
+    rollout: &Rollout,
+    canary: &Canary,
+    groups: Groups,
+) -> Result<(TargetGroupArn, TargetGroupArn, Services), WishError> {
+    let namespace = rollout.metadata.namespace.clone();
+    match (groups, &canary.ping_pong) {
+        (Groups::ByRole { stable, canary: tried }, None) => {
+            let (stable_service, canary_service) = (canary.stable_service.clone(), canary.canary_service.clone());
+            Ok((stable, tried, Services { namespace, stable: stable_service, canary: canary_service }))
+        }
+        (Groups::PingPong { ping, pong }, Some(services)) => {
+            let (ping_service, pong_service) = (services.ping_service.clone(), services.pong_service.clone());
+            if rollout.status.canary.stable_ping_pong == "ping" {
+                Ok((ping, pong, Services { namespace, stable: ping_service, canary: pong_service }))
+            } else {
+                Ok((pong, ping, Services { namespace, stable: pong_service, canary: ping_service }))
+            }
+        }
+        (Groups::ByRole { .. }, Some(_)) => Err(WishError::PingPong),
+        (Groups::PingPong { .. }, None) => Err(WishError::NoPingPong),
     }
 }
 
@@ -237,6 +317,7 @@ mod tests {
             block_budget: Duration::from_secs(45),
             max_held: 5,
             settle: Duration::from_secs(10),
+            echo_timeout: Duration::from_secs(120),
         }
     }
 
@@ -295,6 +376,22 @@ mod tests {
         assert_eq!(wish(&ping_pong, 1, &[experiment]), Err(WishError::FurtherServices("exp".to_owned())));
         ping_pong.spec.strategy.canary.as_mut().unwrap().ping_pong = Some(Default::default());
         assert_eq!(wish(&ping_pong, 1, &[]), Err(WishError::PingPong));
+        let by_turns =
+            rollout(json!({"plugins": {"any/name": {"pingTargetGroupArn": STABLE, "pongTargetGroupArn": CANARY}}}));
+        assert_eq!(wish(&by_turns, 1, &[]), Err(WishError::NoPingPong));
+    }
+
+    #[test]
+    fn with_ping_pong_the_status_says_which_group_is_stable() {
+        let mut rollout =
+            rollout(json!({"plugins": {"any/name": {"pingTargetGroupArn": STABLE, "pongTargetGroupArn": CANARY}}}));
+        let canary = rollout.spec.strategy.canary.as_mut().unwrap();
+        canary.ping_pong = serde_json::from_value(json!({"pingService": "ping", "pongService": "pong"})).unwrap();
+        for (says, stable, service) in [("ping", STABLE, "ping"), ("pong", CANARY, "pong"), ("", CANARY, "pong")] {
+            says.clone_into(&mut rollout.status.canary.stable_ping_pong);
+            let wish = wish(&rollout, 10, &[]).unwrap();
+            assert_eq!((wish.split.stable.as_str(), wish.services.stable.as_str()), (stable, service));
+        }
     }
 
     #[test]

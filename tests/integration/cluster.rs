@@ -2,13 +2,23 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lab::kubernetes::{Cluster as Objects, Effect, Fault, Kind, KubernetesApi, Verb};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use trafficrouter_alb::cluster::{Api, Backends, Cluster as _, Error, ErrorKind};
 
+mod nodes;
+mod people;
+mod rollouts;
+
+/// Longer than any wait that is meant to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A Kubernetes API, and the plugin's client of it.
 struct World {
     objects: Objects,
     server: KubernetesApi,
@@ -52,6 +62,32 @@ impl World {
             }),
         )?;
         Ok(())
+    }
+
+    fn fault(&self, verb: Verb, resource: &str, effect: Effect) -> Result<()> {
+        Ok(self.server.faults().add(Fault::new(verb, resource, effect).times(1))?)
+    }
+
+    /// How often this was asked for, such as `get rollouts`.
+    fn asked(&self, what: &str) -> u64 {
+        self.server.counts().get(what).copied().unwrap_or_default()
+    }
+
+    /// Waits until that was asked for so often.
+    async fn until_asked(&self, what: &str, times: u64) -> Result<()> {
+        let until = async {
+            while self.asked(what) < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, until).await.with_context(|| format!("{what} was not asked for {times} times"))
+    }
+
+    /// So much time passes at once.
+    async fn later(&self, seconds: u64) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
     }
 
     async fn backends(&self) -> Result<Backends, Error> {
@@ -105,7 +141,13 @@ async fn what_goes_wrong_is_named_with_what_to_do() -> Result<()> {
     assert!(missing.to_string().contains("services shop/nothing"), "{missing}");
 
     for (verb, resource, effect, kind, part) in [
-        (Verb::List, "pods", Effect::Forbidden, ErrorKind::Access, "resources: [pods], verbs: [list]"),
+        (
+            Verb::List,
+            "pods",
+            Effect::Forbidden,
+            ErrorKind::Access,
+            "apiGroups: [\"\"], resources: [pods], verbs: [list]",
+        ),
         (Verb::Get, "services", Effect::Forbidden, ErrorKind::Access, "resources: [services], verbs: [get]"),
         (Verb::Get, "services", Effect::InternalError, ErrorKind::Transient, "500"),
         (Verb::List, "pods", Effect::TooManyRequests { retry_after_seconds: 600 }, ErrorKind::Transient, "429"),

@@ -13,8 +13,8 @@ pub struct Kind {
     pub kind: &'static str,
     /// Objects of it live in namespaces.
     pub namespaced: bool,
-    /// Its status is written through `/status` alone. Argo's AnalysisRuns are the well-known kind without one
-    /// (argo-rollouts `manifests/crds/analysis-run-crd.yaml`: `subresources: {}`).
+    /// Its status is written through `/status` alone. Argo's AnalysisRuns and Experiments are the well-known kinds without
+    /// one (argo-rollouts `manifests/crds/analysis-run-crd.yaml`, `experiment-crd.yaml`: `subresources: {}`).
     pub status_subresource: bool,
 }
 
@@ -36,6 +36,9 @@ impl Kind {
     /// AnalysisRuns.
     pub const ANALYSIS_RUN: Self =
         Self { status_subresource: false, ..Self::of("argoproj.io", "v1alpha1", "analysisruns", "AnalysisRun") };
+    /// Experiments.
+    pub const EXPERIMENT: Self =
+        Self { status_subresource: false, ..Self::of("argoproj.io", "v1alpha1", "experiments", "Experiment") };
     /// TargetGroupBindings of the AWS Load Balancer Controller.
     pub const TARGET_GROUP_BINDING: Self =
         Self::of("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding");
@@ -44,7 +47,7 @@ impl Kind {
         Self::of("eks.amazonaws.com", "v1", "targetgroupbindings", "TargetGroupBinding");
 
     /// All that the lab knows.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::POD,
         Self::SERVICE,
         Self::NODE,
@@ -53,6 +56,7 @@ impl Kind {
         Self::INGRESS,
         Self::ROLLOUT,
         Self::ANALYSIS_RUN,
+        Self::EXPERIMENT,
         Self::TARGET_GROUP_BINDING,
         Self::AUTO_MODE_BINDING,
     ];

@@ -8,8 +8,9 @@ use super::kind::Kind;
 const SERVER_OWNED: [&str; 5] =
     ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"];
 
-/// Preconditions in a patch's `metadata`: they choose the object and change nothing.
-const PRECONDITIONS: [&str; 4] = ["name", "namespace", "resourceVersion", "uid"];
+/// What of a patch's `metadata` counts for the status of a custom resource: they choose the object and change nothing. A uid
+/// does not, a real API server ignores even a wrong one there.
+const PRECONDITIONS: [&str; 3] = ["name", "namespace", "resourceVersion"];
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,8 @@ mod tests {
     #[test]
     fn the_status_path_of_a_custom_resource_changes_nothing_else() {
         let patch = json!({
-            "metadata": {"resourceVersion": "7", "annotations": {"a": "b"}}, "spec": {}, "status": {"abort": true}, "data": 1,
+            "metadata": {"resourceVersion": "7", "uid": "u", "annotations": {"a": "b"}}, "spec": {},
+            "status": {"abort": true}, "data": 1,
         });
         assert_eq!(
             narrowed(Part::Status, Kind::ROLLOUT, patch),

@@ -153,16 +153,15 @@ impl Cluster {
         (wanted.map(|(_, object)| Arc::clone(object)).collect(), objects.version)
     }
 
-    /// Changes an object by a JSON merge patch (RFC 7396), its status too. A `metadata.resourceVersion` or `metadata.uid` in
-    /// the patch must be the object's, and its place and kind cannot be changed. A patch that changes nothing makes no change.
+    /// Changes an object by a JSON merge patch (RFC 7396), its status too. A `metadata.resourceVersion` in the patch must be
+    /// the object's, and its uid, place and kind cannot be changed. A patch that changes nothing makes no change.
     pub fn merge_patch(&self, kind: Kind, namespace: &str, name: &str, patch: &Value) -> Result<Arc<Value>, Refusal> {
         self.change(|objects| {
             let (key, before) = objects.find(kind, namespace, name)?;
-            for precondition in ["/metadata/resourceVersion", "/metadata/uid"] {
-                let named = patch.pointer(precondition).filter(|named| !named.is_null());
-                if named.is_some_and(|named| Some(named) != before.pointer(precondition)) {
-                    return Err(Refusal::Conflict(path(&key)));
-                }
+            let version = "/metadata/resourceVersion";
+            let named = patch.pointer(version).filter(|named| !named.is_null());
+            if named.is_some_and(|named| Some(named) != before.pointer(version)) {
+                return Err(Refusal::Conflict(path(&key)));
             }
             let mut after = Value::clone(&before);
             merge(&mut after, patch);

@@ -37,5 +37,5 @@ async fn subresources_are_listed_where_they_are() {
     let world = World::new().await;
     let list = world.client.list_api_group_resources("argoproj.io/v1alpha1").await.expect("an answer");
     let names: Vec<&str> = list.resources.iter().map(|resource| resource.name.as_str()).collect();
-    assert_eq!(names, ["rollouts", "rollouts/status", "analysisruns"]);
+    assert_eq!(names, ["rollouts", "rollouts/status", "analysisruns", "experiments"]);
 }

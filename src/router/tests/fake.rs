@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::alb::{Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
-use crate::cluster::{self, Backends, Cluster, Pod};
+use crate::alb::{
+    Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup,
+};
+use crate::cluster::{self, Backends, Cluster, Event, Pod};
+use crate::rollout::{Metadata, Rollout};
 
 type Weights<'a> = &'a [(&'a str, u32)];
 
@@ -18,7 +22,11 @@ pub(super) enum Fault {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Fake(Mutex<State>);
+pub(super) struct Fake {
+    state: Mutex<State>,
+    /// The Rollout as the cluster has it now.
+    pub(super) rollout: watch::Sender<Option<Rollout>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,6 +45,9 @@ struct State {
     services: HashMap<String, (String, Vec<u8>)>,
     /// How many Pods of a version are to stay, where not all of them are.
     desired: HashMap<String, usize>,
+    reason_to_abort: Option<String>,
+    events: Vec<&'static str>,
+    announced: Vec<Vec<u32>>,
 }
 
 pub(super) fn group(name: &str) -> TargetGroupArn {
@@ -123,6 +134,21 @@ impl Fake {
         state.rules.insert(new.to_owned(), weighted(weights));
     }
 
+    /// What the host would give the update up for.
+    pub(super) fn give_reason_to_abort(&self, reason: &str) {
+        self.state().reason_to_abort = Some(reason.to_owned());
+    }
+
+    /// The reasons of all Events.
+    pub(super) fn events(&self) -> Vec<&'static str> {
+        self.state().events.clone()
+    }
+
+    /// What was announced, stable first.
+    pub(super) fn announced(&self) -> Vec<Vec<u32>> {
+        self.state().announced.clone()
+    }
+
     pub(super) fn calls(&self) -> Vec<String> {
         self.state().calls.clone()
     }
@@ -150,7 +176,7 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     async fn begin(&self, call: &str) -> Result<(), Error> {
@@ -178,7 +204,7 @@ impl Fake {
 
 #[async_trait]
 impl LoadBalancer for Fake {
-    async fn observe(&self, rules: &[RuleArn]) -> Result<Observation, Error> {
+    async fn observe(&self, rules: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         let began = Instant::now();
         self.begin("observe").await?;
         let mut state = self.state();
@@ -211,7 +237,11 @@ impl LoadBalancer for Fake {
         Ok(Observation { began, rules })
     }
 
-    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error> {
+    async fn turn(&self, _: &RuleArn, _: Urgency) -> Turn {
+        Turn::free()
+    }
+
+    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup], _: Turn) -> Result<(), Error> {
         let name = name(rule.arn());
         self.begin(&format!("write {name}")).await?;
         let mut state = self.state();
@@ -220,7 +250,7 @@ impl LoadBalancer for Fake {
         Ok(())
     }
 
-    async fn targets(&self, wanted: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+    async fn targets(&self, wanted: &TargetGroupArn, _: Instant) -> Result<Vec<Target>, Error> {
         self.begin("targets").await?;
         let state = self.state();
         let numbers = state.targets.iter().filter(|(name, _)| group(name) == *wanted).flat_map(|(_, numbers)| numbers);
@@ -249,5 +279,36 @@ impl Cluster for Fake {
         let state = self.state();
         let all = state.services.values().find(|(of, _)| of == hash).map_or(0, |(_, pods)| pods.len());
         Ok(state.desired.get(hash).copied().unwrap_or(all))
+    }
+
+    async fn rollout(&self, _: &str, name: &str) -> Result<Rollout, cluster::Error> {
+        let missing = || cluster::Error::fake(cluster::ErrorKind::Missing, name);
+        self.rollout.borrow().clone().ok_or_else(missing)
+    }
+
+    async fn next_rollout(&self, _: &str, _: &str, version: &str) -> Result<Rollout, cluster::Error> {
+        let mut watched = self.rollout.subscribe();
+        let other = |now: &Option<Rollout>| now.as_ref().is_some_and(|now| now.metadata.resource_version != version);
+        Ok(watched.wait_for(other).await.unwrap().clone().unwrap())
+    }
+
+    async fn reason_to_abort(&self, _: &str, _: &str) -> Result<Option<String>, cluster::Error> {
+        Ok(self.state().reason_to_abort.clone())
+    }
+
+    async fn abort(&self, _: &str, _: &str, uid: &str) -> Result<(), cluster::Error> {
+        self.state().calls.push(format!("abort {uid}"));
+        Ok(())
+    }
+
+    async fn tell(&self, _: &Metadata, event: &Event) -> Result<(), cluster::Error> {
+        self.state().events.push(event.reason);
+        Ok(())
+    }
+
+    async fn announce(&self, _: &str, _: &str, weights: &[(String, u32)]) -> Result<(), cluster::Error> {
+        self.begin("announce").await.map_err(|_| cluster::Error::fake(cluster::ErrorKind::Transient, "web"))?;
+        self.state().announced.push(weights.iter().map(|(_, weight)| *weight).collect());
+        Ok(())
     }
 }

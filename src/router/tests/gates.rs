@@ -3,11 +3,11 @@
 use super::*;
 
 const OLD: std::ops::Range<u8> = 10..20;
-const NEW: std::ops::Range<u8> = 20..30;
+pub(super) const NEW: std::ops::Range<u8> = 20..30;
 
 /// The version `old` is stable, with all traffic and ten healthy pods; `new` is being tried, and none of its pods is in
 /// its group yet.
-fn update(dynamic: bool) -> (Arc<Fake>, Rollout) {
+pub(super) fn update(dynamic: bool) -> (Arc<Fake>, Rollout) {
     let fake = Fake::new(&[("http", &[("stable", 100), ("canary", 0)])]);
     fake.select("web-stable", "old", OLD);
     fake.select("web-canary", "new", NEW);
@@ -29,7 +29,7 @@ fn update(dynamic: bool) -> (Arc<Fake>, Rollout) {
 }
 
 /// The update has all traffic, its old pods are gone, and the host has just moved the stable Service's selector.
-fn promotion() -> (Arc<Fake>, Rollout) {
+pub(super) fn promotion() -> (Arc<Fake>, Rollout) {
     let (fake, mut rollout) = update(true);
     fake.set("http", &[("stable", 0), ("canary", 100)]);
     fake.register("stable", []);
@@ -177,13 +177,13 @@ async fn a_promotion_that_takes_longer_is_answered_with_yes_and_not_verified() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn yes_is_not_said_while_a_group_with_traffic_stands_for_another_version() {
+async fn a_promotions_hold_ends_when_the_canary_service_stands_for_another_version() {
     let (fake, rollout) = promotion();
-    // The next update has begun: the canary Service is about a third version, and its group still has all traffic.
+    // The next update has begun: the targets that have all traffic are about to be deregistered.
     fake.select("web-canary", "newest", []);
     fake.register("stable", NEW.take(2));
-    let error = error_of(&router(&fake), &rollout, 0).await;
-    assert!(error.contains("shop/web-stable"), "{error}");
+    router(&fake).set_weight(&rollout, 0, &[]).await.unwrap();
+    assert_eq!(fake.shares(), [("http", 100, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +238,7 @@ async fn a_rollout_at_rest_does_not_fail_because_its_pods_cannot_be_looked_at() 
     assert_eq!(router.verify_weight(&rollout, 0, &[]).await, Verification::Verified);
     // What would move traffic is another matter.
     fake.set("http", &[("stable", 0), ("canary", 100)]);
-    tokio::time::advance(OBSERVATION_STANDS).await;
+    tokio::time::sleep(OBSERVATION_STANDS).await;
     let error = error_of(&router, &rollout, 0).await;
     assert!(error.contains("AccessDenied"), "{error}");
 }
@@ -274,4 +274,27 @@ async fn weights_that_change_under_a_gate_are_looked_at_again() {
     router(&fake).set_weight(&rollout, 10, &[]).await.unwrap();
     assert_eq!(fake.shares(), [("http", 90, 10)]);
     assert_eq!(fake.calls().iter().filter(|call| *call == "targets").count(), 4, "the other way has its own gate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_steps_the_host_is_held_until_the_new_group_can_take_over() {
+    for full in [false, true] {
+        let (fake, mut rollout) = update(false);
+        if full {
+            rollout.status.promote_full = true;
+        } else {
+            rollout.spec.strategy.canary.as_mut().unwrap().steps.clear();
+        }
+        let router = router(&fake);
+        // The host must get to scale the new version up, and is asked anew each time.
+        fake.scale("new", 4);
+        router.set_weight(&rollout, 0, &[]).await.unwrap();
+        fake.scale("new", 10);
+        let (answer, ()) =
+            tokio::join!(router.set_weight(&rollout, 0, &[]), after(20, || fake.register("canary", NEW)));
+        answer.unwrap();
+        fake.register("canary", NEW.take(3));
+        let error = error_of(&router, &rollout, 0).await;
+        assert!(error.contains("held before its promotion until 90% of 10 Pods"), "{error}");
+    }
 }

@@ -8,10 +8,8 @@ fn settling(fake: &Arc<Fake>) -> Router {
     router_with(Settings { settle: SETTLE, ..settings() }, fake)
 }
 
-fn dynamic() -> (Arc<Fake>, Rollout) {
-    let (fake, mut rollout) = two_rules();
-    rollout.spec.strategy.canary.as_mut().unwrap().dynamic_stable_scale = true;
-    (fake, rollout)
+fn settling_rules() -> (Arc<Fake>, Rollout) {
+    (two_rules().0, dynamic("web", &["http", "https"]))
 }
 
 async fn took(router: &Router, rollout: &Rollout, weight: i64) -> Duration {
@@ -22,7 +20,7 @@ async fn took(router: &Router, rollout: &Rollout, weight: i64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn with_dynamic_stable_scale_every_shift_settles_once() {
-    let (fake, rollout) = dynamic();
+    let (fake, rollout) = settling_rules();
     let router = settling(&fake);
     for weight in [10, 100, 0] {
         assert_eq!(took(&router, &rollout, weight).await, SETTLE);
@@ -44,7 +42,7 @@ async fn without_it_only_a_decrease_of_the_canary_settles() {
 
 #[tokio::test(start_paused = true)]
 async fn a_settle_time_beyond_the_budget_goes_on_in_the_next_call() {
-    let (fake, rollout) = dynamic();
+    let (fake, rollout) = settling_rules();
     let settle = BUDGET + Duration::from_secs(10);
     let router = router_with(Settings { settle, ..settings() }, &fake);
     let began = Instant::now();
@@ -59,7 +57,7 @@ async fn a_settle_time_beyond_the_budget_goes_on_in_the_next_call() {
 
 #[tokio::test(start_paused = true)]
 async fn weights_that_somebody_puts_back_meanwhile_are_written_and_settle_again() {
-    let (fake, rollout) = dynamic();
+    let (fake, rollout) = settling_rules();
     let router = settling(&fake);
     let began = Instant::now();
     let meddle = async {
@@ -69,12 +67,13 @@ async fn weights_that_somebody_puts_back_meanwhile_are_written_and_settle_again(
     let (answer, ()) = tokio::join!(router.set_weight(&rollout, 10, &[]), meddle);
     answer.unwrap();
     assert_eq!(fake.shares(), [("http", 90, 10), ("https", 90, 10)]);
-    assert!(began.elapsed() >= 2 * SETTLE, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= SETTLE / 2 + SETTLE, "{:?}", began.elapsed());
+    assert_eq!(fake.events(), ["WeightsPutBack"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_process_believes_what_the_host_recorded_as_verified() {
-    let (fake, mut rollout) = dynamic();
+    let (fake, mut rollout) = settling_rules();
     fake.set("http", &[("stable", 90), ("canary", 10)]);
     fake.set("https", &[("stable", 90), ("canary", 10)]);
     assert_eq!(took(&settling(&fake), &rollout, 10).await, SETTLE);

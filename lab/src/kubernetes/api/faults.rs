@@ -33,6 +33,8 @@ pub struct Fault {
 pub enum Effect {
     /// 403, as if no role allowed it.
     Forbidden,
+    /// 404, as if nothing were there.
+    NotFound,
     /// 429, with `Retry-After`.
     TooManyRequests {
         /// Seconds.
@@ -118,6 +120,7 @@ pub(super) fn meet(faults: &mut Vec<Fault>, request: &RequestInfo) -> Injected {
     for fault in faults.iter_mut().filter(|fault| fault.meets(request)) {
         let refusal = match fault.effect {
             Effect::Forbidden => Some(Status::forbidden(request)),
+            Effect::NotFound => Some(Status::not_found(request.resource.served, &request.name)),
             Effect::TooManyRequests { retry_after_seconds } => Some(Status::too_many_requests(retry_after_seconds)),
             Effect::InternalError => Some(Status::internal_error()),
             Effect::Conflict => Some(Status::conflict(request.resource.served, &request.name)),

@@ -76,10 +76,10 @@ fn a_patch_cannot_move_an_object_or_break_its_metadata() {
     let refusal =
         |patch: Value| cluster.merge_patch(Kind::ROLLOUT, "shop", "shop", &patch).expect_err("must be refused");
     assert!(matches!(refusal(json!({"metadata": {"resourceVersion": "7"}})), Refusal::Conflict(_)));
-    assert!(matches!(refusal(json!({"metadata": {"uid": "another"}})), Refusal::Conflict(_)));
     for patch in [
         json!(null),
         json!({"metadata": null}),
+        json!({"metadata": {"uid": "another"}}),
         json!({"metadata": {"name": "till"}}),
         json!({"metadata": {"namespace": null}}),
         json!({"kind": "Pod"}),

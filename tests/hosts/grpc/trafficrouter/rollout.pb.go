@@ -101,7 +101,13 @@ type ObjectMeta struct {
 	// Its namespace.
 	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Another object of the same name has another one.
-	Uid           string `protobuf:"bytes,5,opt,name=uid,proto3" json:"uid,omitempty"`
+	Uid string `protobuf:"bytes,5,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Every write makes another one. It says nothing of before and after.
+	ResourceVersion string `protobuf:"bytes,6,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
+	// Counts the changes of the spec.
+	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What people and programs noted on it.
+	Annotations   map[string]string `protobuf:"bytes,12,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +161,27 @@ func (x *ObjectMeta) GetUid() string {
 		return x.Uid
 	}
 	return ""
+}
+
+func (x *ObjectMeta) GetResourceVersion() string {
+	if x != nil {
+		return x.ResourceVersion
+	}
+	return ""
+}
+
+func (x *ObjectMeta) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ObjectMeta) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
 }
 
 // The author's part.
@@ -637,9 +664,11 @@ func (x *RolloutStatus) GetPromoteFull() bool {
 type CanaryStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The weights of the last SetWeight that succeeded.
-	Weights       *TrafficWeights `protobuf:"bytes,4,opt,name=weights,proto3" json:"weights,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Weights *TrafficWeights `protobuf:"bytes,4,opt,name=weights,proto3" json:"weights,omitempty"`
+	// Which Service of ping-pong is stable: "ping", or "pong". Empty before the first promotion.
+	StablePingPong string `protobuf:"bytes,5,opt,name=stable_ping_pong,json=stablePingPong,proto3" json:"stable_ping_pong,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CanaryStatus) Reset() {
@@ -677,6 +706,13 @@ func (x *CanaryStatus) GetWeights() *TrafficWeights {
 		return x.Weights
 	}
 	return nil
+}
+
+func (x *CanaryStatus) GetStablePingPong() string {
+	if x != nil {
+		return x.StablePingPong
+	}
+	return ""
 }
 
 // Weights that a SetWeight succeeded with.
@@ -999,12 +1035,20 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\aRollout\x12A\n" +
 	"\bmetadata\x18\x01 \x01(\v2%.rollouts.trafficrouter.v1.ObjectMetaR\bmetadata\x12:\n" +
 	"\x04spec\x18\x02 \x01(\v2&.rollouts.trafficrouter.v1.RolloutSpecR\x04spec\x12@\n" +
-	"\x06status\x18\x03 \x01(\v2(.rollouts.trafficrouter.v1.RolloutStatusR\x06status\"P\n" +
+	"\x06status\x18\x03 \x01(\v2(.rollouts.trafficrouter.v1.RolloutStatusR\x06status\"\xb5\x02\n" +
 	"\n" +
 	"ObjectMeta\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03uid\x18\x05 \x01(\tR\x03uid\"\x83\x01\n" +
+	"\x03uid\x18\x05 \x01(\tR\x03uid\x12)\n" +
+	"\x10resource_version\x18\x06 \x01(\tR\x0fresourceVersion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x03R\n" +
+	"generation\x12X\n" +
+	"\vannotations\x18\f \x03(\v26.rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntryR\vannotations\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
 	"\vRolloutSpec\x12\x1f\n" +
 	"\breplicas\x18\x01 \x01(\x05H\x00R\breplicas\x88\x01\x01\x12F\n" +
 	"\bstrategy\x18\x05 \x01(\v2*.rollouts.trafficrouter.v1.RolloutStrategyR\bstrategyB\v\n" +
@@ -1039,9 +1083,10 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\breplicas\x18\a \x01(\x05R\breplicas\x12?\n" +
 	"\x06canary\x18\x0f \x01(\v2'.rollouts.trafficrouter.v1.CanaryStatusR\x06canary\x12\x1b\n" +
 	"\tstable_rs\x18\x13 \x01(\tR\bstableRS\x12!\n" +
-	"\fpromote_full\x18\x15 \x01(\bR\vpromoteFull\"S\n" +
+	"\fpromote_full\x18\x15 \x01(\bR\vpromoteFull\"}\n" +
 	"\fCanaryStatus\x12C\n" +
-	"\aweights\x18\x04 \x01(\v2).rollouts.trafficrouter.v1.TrafficWeightsR\aweights\"\xca\x01\n" +
+	"\aweights\x18\x04 \x01(\v2).rollouts.trafficrouter.v1.TrafficWeightsR\aweights\x12(\n" +
+	"\x10stable_ping_pong\x18\x05 \x01(\tR\x0establePingPong\"\xca\x01\n" +
 	"\x0eTrafficWeights\x12D\n" +
 	"\x06canary\x18\x01 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06canary\x12D\n" +
 	"\x06stable\x18\x02 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06stable\x12\x1f\n" +
@@ -1073,7 +1118,7 @@ func file_trafficrouter_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_trafficrouter_v1_rollout_proto_rawDescData
 }
 
-var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*Rollout)(nil),               // 0: rollouts.trafficrouter.v1.Rollout
 	(*ObjectMeta)(nil),            // 1: rollouts.trafficrouter.v1.ObjectMeta
@@ -1092,30 +1137,32 @@ var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*HeaderRoutingMatch)(nil),    // 14: rollouts.trafficrouter.v1.HeaderRoutingMatch
 	(*SetMirrorRoute)(nil),        // 15: rollouts.trafficrouter.v1.SetMirrorRoute
 	(*RouteMatch)(nil),            // 16: rollouts.trafficrouter.v1.RouteMatch
-	nil,                           // 17: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	nil,                           // 17: rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
+	nil,                           // 18: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
 }
 var file_trafficrouter_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: rollouts.trafficrouter.v1.Rollout.metadata:type_name -> rollouts.trafficrouter.v1.ObjectMeta
 	2,  // 1: rollouts.trafficrouter.v1.Rollout.spec:type_name -> rollouts.trafficrouter.v1.RolloutSpec
 	9,  // 2: rollouts.trafficrouter.v1.Rollout.status:type_name -> rollouts.trafficrouter.v1.RolloutStatus
-	3,  // 3: rollouts.trafficrouter.v1.RolloutSpec.strategy:type_name -> rollouts.trafficrouter.v1.RolloutStrategy
-	4,  // 4: rollouts.trafficrouter.v1.RolloutStrategy.canary:type_name -> rollouts.trafficrouter.v1.CanaryStrategy
-	5,  // 5: rollouts.trafficrouter.v1.CanaryStrategy.steps:type_name -> rollouts.trafficrouter.v1.CanaryStep
-	7,  // 6: rollouts.trafficrouter.v1.CanaryStrategy.traffic_routing:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting
-	6,  // 7: rollouts.trafficrouter.v1.CanaryStrategy.ping_pong:type_name -> rollouts.trafficrouter.v1.PingPongSpec
-	8,  // 8: rollouts.trafficrouter.v1.RolloutTrafficRouting.alb:type_name -> rollouts.trafficrouter.v1.ALBTrafficRouting
-	17, // 9: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
-	10, // 10: rollouts.trafficrouter.v1.RolloutStatus.canary:type_name -> rollouts.trafficrouter.v1.CanaryStatus
-	11, // 11: rollouts.trafficrouter.v1.CanaryStatus.weights:type_name -> rollouts.trafficrouter.v1.TrafficWeights
-	12, // 12: rollouts.trafficrouter.v1.TrafficWeights.canary:type_name -> rollouts.trafficrouter.v1.WeightDestination
-	12, // 13: rollouts.trafficrouter.v1.TrafficWeights.stable:type_name -> rollouts.trafficrouter.v1.WeightDestination
-	14, // 14: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
-	16, // 15: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	17, // 3: rollouts.trafficrouter.v1.ObjectMeta.annotations:type_name -> rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
+	3,  // 4: rollouts.trafficrouter.v1.RolloutSpec.strategy:type_name -> rollouts.trafficrouter.v1.RolloutStrategy
+	4,  // 5: rollouts.trafficrouter.v1.RolloutStrategy.canary:type_name -> rollouts.trafficrouter.v1.CanaryStrategy
+	5,  // 6: rollouts.trafficrouter.v1.CanaryStrategy.steps:type_name -> rollouts.trafficrouter.v1.CanaryStep
+	7,  // 7: rollouts.trafficrouter.v1.CanaryStrategy.traffic_routing:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting
+	6,  // 8: rollouts.trafficrouter.v1.CanaryStrategy.ping_pong:type_name -> rollouts.trafficrouter.v1.PingPongSpec
+	8,  // 9: rollouts.trafficrouter.v1.RolloutTrafficRouting.alb:type_name -> rollouts.trafficrouter.v1.ALBTrafficRouting
+	18, // 10: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	10, // 11: rollouts.trafficrouter.v1.RolloutStatus.canary:type_name -> rollouts.trafficrouter.v1.CanaryStatus
+	11, // 12: rollouts.trafficrouter.v1.CanaryStatus.weights:type_name -> rollouts.trafficrouter.v1.TrafficWeights
+	12, // 13: rollouts.trafficrouter.v1.TrafficWeights.canary:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	12, // 14: rollouts.trafficrouter.v1.TrafficWeights.stable:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	14, // 15: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
+	16, // 16: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_trafficrouter_v1_rollout_proto_init() }
@@ -1132,7 +1179,7 @@ func file_trafficrouter_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trafficrouter_v1_rollout_proto_rawDesc), len(file_trafficrouter_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,235 @@
+//! Follows one Rollout: makes its newest wish true, call or no call, and keeps it true as long as it is anybody's wish.
+//!
+//! A host that is told to wait may skip its calls and go on scaling, so a shift cannot live in a call. It lives in a task of
+//! its own. Calls hand their wish over and wait for what comes of it; a newer wish takes the place of an older one at once, but
+//! for a write that was sent already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::OBSERVATION_STANDS;
+use super::abort::HostWatch;
+use super::guard::{self, Deviation};
+use super::hold::Calls;
+use super::progress::Ask;
+use super::report::Report;
+use super::shift::{GATE_INTERVAL, Means, Shift, Track};
+use super::unfinished::{Cause, Retry, delays};
+use crate::alb::RuleArn;
+
+/// What became of rules that showed the wish.
+#[derive(Debug)]
+enum Watched {
+    /// Nobody wishes it any more.
+    Expired,
+    /// They cannot be looked at any more as they were, or more than the rules must be looked at: the next pass says.
+    Lost,
+    /// Somebody else has changed one of them to this.
+    Changed(RuleArn, String),
+}
+
+/// One Rollout's follower.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) means: Means,
+    pub(super) asks: watch::Receiver<Option<Arc<Ask>>>,
+    pub(super) calls: Calls,
+    pub(super) report: Report,
+    pub(super) track: Track,
+}
+
+impl Follower {
+    /// Goes on until the router forgets the Rollout, or is gone.
+    pub(super) async fn run(mut self) {
+        let mut before: Option<Arc<Ask>> = None;
+        loop {
+            let newest = self.asks.borrow_and_update().clone();
+            let Some(ask) = newest else {
+                if self.asks.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            self.begin(&ask, before.as_deref());
+            let mut other = self.asks.clone();
+            let gone = tokio::select! {
+                biased;
+                gone = other_wish(&mut other, &ask) => gone,
+                () = self.keep(Arc::clone(&ask)) => true,
+            };
+            if gone {
+                return;
+            }
+            before = Some(ask);
+        }
+    }
+
+    /// What is known of an older wish's rules, as far as it says something about this one.
+    fn begin(&mut self, ask: &Arc<Ask>, before: Option<&Ask>) {
+        let same = before.is_some_and(|before| before.wish == ask.wish);
+        if same {
+            return;
+        }
+        self.track.rules = None;
+        self.track.was_true = ask.is_recorded() && self.track.shown.is_none();
+        self.track.written = false;
+        self.report.begin(ask);
+    }
+
+    /// Makes the wish true, and keeps it so until nobody wishes it any more. Then waits for the next call.
+    async fn keep(&mut self, mut ask: Arc<Ask>) {
+        let mut host = HostWatch::new(&self.means, &self.asks, &self.report);
+        loop {
+            let shifted = tokio::select! {
+                biased;
+                shifted = self.shift(&mut ask) => shifted,
+                () = host.run() => None,
+            };
+            let watched = match shifted {
+                Some(seen) => self.guard(&mut ask, seen).await,
+                None => Watched::Expired,
+            };
+            match watched {
+                Watched::Lost => {}
+                Watched::Changed(rule, shown) => self.deviates(&mut ask, rule, shown).await,
+                Watched::Expired => self.next_call(&mut ask).await,
+            }
+        }
+    }
+
+    /// Somebody else has changed the weights: they are put back, or people are told.
+    async fn deviates(&mut self, ask: &mut Arc<Ask>, rule: RuleArn, shown: String) {
+        self.track.shown = None;
+        self.track.was_true = false;
+        match guard::deviation(&ask.wish) {
+            Deviation::PutBack => self.report.put_back(ask, &rule, &shown),
+            Deviation::Report => {
+                self.report.changed(ask, &rule, &shown);
+                self.report.unfinished(&Cause::Changed { rule, shown }.into());
+                self.next_call(ask).await;
+            }
+        }
+    }
+
+    /// Passes until one goes through. None when the wish is nobody's any more.
+    async fn shift(&mut self, ask: &mut Arc<Ask>) -> Option<Instant> {
+        let began = Instant::now();
+        let mut waits = delays();
+        loop {
+            self.newest(ask);
+            self.report.about(ask);
+            let (found_anew, wrote) = (self.track.rules.is_none(), self.track.written);
+            let unfinished = match self.shift_of(ask).pass().await {
+                Ok(seen) => {
+                    if self.track.written {
+                        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        let (canary, of) = (ask.wish.split.canary_weight, ask.wish.split.max);
+                        info!(rollout = ask.rollout.key(), canary, of, milliseconds, "weights confirmed on every rule");
+                    }
+                    self.report.settled(seen);
+                    return Some(seen);
+                }
+                Err(unfinished) => unfinished,
+            };
+            // Rules that were found earlier may have been replaced since. Rules that the author named are not ours to replace.
+            if unfinished.rules_are_gone() && !found_anew && ask.wish.rules.is_none() {
+                self.track.rules = None;
+                continue;
+            }
+            if self.track.was_true && unfinished.saw_nothing() {
+                self.report.unseen(None, &unfinished);
+            } else {
+                let never_true = !self.track.was_true && ask.recorded.verified_weight.is_none();
+                self.report.failed(&unfinished, never_true);
+            }
+            if self.track.written && !wrote {
+                waits = delays();
+            }
+            match unfinished.retry() {
+                Retry::Soon => tokio::time::sleep(waits.next().unwrap_or(GATE_INTERVAL)).await,
+                Retry::Seconds => tokio::time::sleep(GATE_INTERVAL).await,
+                Retry::NextCall => self.next_call(ask).await,
+            }
+            if self.calls.ended().elapsed() > guard::EXPIRES_AFTER {
+                return None;
+            }
+        }
+    }
+
+    /// Looks at the rules now and then, until they are not as they were.
+    async fn guard(&mut self, ask: &mut Arc<Ask>, mut seen: Instant) -> Watched {
+        self.track.was_true = true;
+        self.track.written = false;
+        let settled = Instant::now();
+        loop {
+            if self.calls.ended().elapsed() > guard::EXPIRES_AFTER {
+                return Watched::Expired;
+            }
+            let interval = guard::next_look(&ask.wish, settled.elapsed());
+            let asked = tokio::select! {
+                biased;
+                () = self.next_call(ask) => true,
+                () = pause(interval) => false,
+            };
+            if asked && ask.wish.is_promoted_next() {
+                return Watched::Lost;
+            }
+            self.report.about(ask);
+            if asked && seen.elapsed() < OBSERVATION_STANDS {
+                self.report.settled(seen);
+                continue;
+            }
+            // A look that serves several Rollouts is cheaper than one for each.
+            let old = if asked { OBSERVATION_STANDS } else { interval.unwrap_or_default() / 2 };
+            let since = Instant::now().checked_sub(old).unwrap_or_else(Instant::now);
+            match self.shift_of(ask).deviation(since).await {
+                Ok(Ok(began)) => {
+                    seen = began;
+                    self.report.settled(seen);
+                }
+                Ok(Err((rule, shown))) => return Watched::Changed(rule, shown),
+                Err(unfinished) if unfinished.saw_nothing() => self.report.unseen(Some(seen), &unfinished),
+                Err(_) => return Watched::Lost,
+            }
+        }
+    }
+
+    fn shift_of<'s>(&'s mut self, ask: &'s Ask) -> Shift<'s> {
+        let Self { means, calls, track, report, .. } = self;
+        Shift { means, ask, calls, track, report }
+    }
+
+    /// Takes the newest call's ask for the same wish, if there is one.
+    fn newest(&self, ask: &mut Arc<Ask>) {
+        if let Some(newest) = self.asks.borrow().as_ref().filter(|newest| newest.wish == ask.wish) {
+            *ask = Arc::clone(newest);
+        }
+    }
+
+    /// Waits for a newer call with the same wish.
+    async fn next_call(&self, ask: &mut Arc<Ask>) {
+        let mut asks = self.asks.clone();
+        let number = ask.number;
+        let newer = |newest: &Option<Arc<Ask>>| newest.as_ref().is_some_and(|newest| newest.number > number);
+        if asks.wait_for(newer).await.is_ok() {
+            self.newest(ask);
+        }
+    }
+}
+
+/// Ends when somebody wishes something else (false), or nobody can any more (true).
+async fn other_wish(asks: &mut watch::Receiver<Option<Arc<Ask>>>, ask: &Ask) -> bool {
+    let other = |newest: &Option<Arc<Ask>>| newest.as_ref().is_some_and(|newest| newest.wish != ask.wish);
+    asks.wait_for(other).await.is_err()
+}
+
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

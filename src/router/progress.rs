@@ -1,0 +1,126 @@
+//! What a call asks for, and what is known of it: the two ends between the calls of a Rollout and its follower.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::answer::{Situation, Stage, Toward};
+use super::wish::{Recorded, Wish};
+use super::{OBSERVATION_STANDS, Settings};
+use crate::rollout::{Rollout, WeightDestination};
+
+/// One call's wish, with the Rollout that it was made for.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    /// Later calls have larger numbers.
+    pub(super) number: u64,
+    pub(super) wish: Wish,
+    pub(super) recorded: Recorded,
+    pub(super) rollout: Rollout,
+    weight: i64,
+    further: Vec<WeightDestination>,
+}
+
+/// How far a follower is with the wish of `ask`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// The newest ask that what follows was found out for.
+    pub(super) ask: Option<Arc<Ask>>,
+    pub(super) state: State,
+    pub(super) sight: Option<Sight>,
+}
+
+/// Where a wish stands.
+#[derive(Clone, Debug, Default)]
+pub(super) enum State {
+    /// Nobody has looked yet.
+    #[default]
+    Begun,
+    /// It is not true, or has not settled.
+    Unfinished { why: Arc<str>, stage: Stage },
+    /// It was true and settled when the rules were looked at.
+    Settled {
+        /// None: the host recorded it as verified, and nobody has seen it since this process began.
+        seen: Option<Instant>,
+        /// Why they could not be looked at since.
+        unseen: Option<Arc<str>>,
+    },
+}
+
+/// What a look at rules and Services says about answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// When the look began.
+    pub(super) began: Instant,
+    pub(super) toward: Toward,
+    pub(super) stable_serves_all: bool,
+}
+
+impl Ask {
+    /// A call's ask. It gets its number from whoever hands it on.
+    pub(super) fn new(wish: Wish, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Self {
+        let recorded = Recorded::of(rollout);
+        Self { number: 0, wish, recorded, rollout: rollout.clone(), weight, further: further.to_vec() }
+    }
+
+    /// The Rollout as it is now still means this wish.
+    pub(super) fn is_meant_by(&self, now: &Rollout, settings: &Settings) -> bool {
+        now.metadata.uid == self.rollout.metadata.uid
+            && Wish::of(now, self.weight, &self.further, settings).is_ok_and(|wish| wish == self.wish)
+    }
+
+    /// The host should look at the Rollout again before anything else. A new version does not end a promotion's hold: traffic
+    /// stays where the promoted version has its Pods.
+    pub(super) fn is_overtaken_by(&self, now: &Rollout, settings: &Settings) -> bool {
+        let newer = now.metadata.generation != self.rollout.metadata.generation && !self.wish.is_promoted();
+        newer || !self.is_meant_by(now, settings)
+    }
+
+    /// The host recorded this very weight as verified.
+    pub(super) fn is_recorded(&self) -> bool {
+        let verified = self.recorded.verified_weight.and_then(|weight| u32::try_from(weight).ok());
+        verified == Some(self.wish.split.canary_weight)
+    }
+}
+
+impl Progress {
+    /// The stage of `ask`, as far as this tells. What was found out for an earlier call is no reason to refuse a later one.
+    pub(super) fn stage(&self, ask: &Ask) -> Stage {
+        let Some(found_for) = self.ask.as_ref().filter(|found_for| found_for.wish == ask.wish) else {
+            return Stage::Underway;
+        };
+        let is_news = found_for.number >= ask.number;
+        // The next success may be the one that promotes: Pods are looked at for each.
+        if ask.wish.is_promoted_next() && !is_news {
+            return Stage::Underway;
+        }
+        match &self.state {
+            State::Settled { seen: Some(seen), .. } if seen.elapsed() < OBSERVATION_STANDS => Stage::Settled,
+            State::Settled { unseen: Some(_), .. } if is_news => Stage::Unseen,
+            // At rest nothing is scaled by weights: the look that is due does not have to be waited for.
+            State::Settled { .. } if ask.wish.is_promoted() => Stage::Settled,
+            State::Unfinished { stage, .. } if is_news => *stage,
+            State::Begun | State::Settled { .. } | State::Unfinished { .. } => Stage::Underway,
+        }
+    }
+
+    /// What decides about the answer to `ask`, for a call that began then.
+    pub(super) fn situation(&self, ask: &Ask, began: Instant) -> Situation {
+        let mut situation = Situation::of(&ask.wish);
+        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
+        if let Some(sight) = self.sight.filter(|_| ours) {
+            situation.toward = sight.toward;
+            situation.stable_serves_all = sight.stable_serves_all && sight.began >= began;
+        }
+        situation
+    }
+
+    /// Why `ask` is not done, if somebody has found out.
+    pub(super) fn why(&self, ask: &Ask) -> Option<Arc<str>> {
+        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
+        match &self.state {
+            State::Unfinished { why, .. } if ours => Some(Arc::clone(why)),
+            _ => None,
+        }
+    }
+}

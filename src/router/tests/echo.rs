@@ -1,0 +1,101 @@
+//! Beside somebody else who writes the same rules: announcements, the echo, the guard.
+
+use super::gates::{NEW, update};
+use super::*;
+
+/// As [`update`], with ready Pods, on a rule that a load balancer controller keeps as the Ingress `web` says.
+fn beside() -> (Arc<Fake>, Rollout, Router) {
+    let (fake, mut rollout) = update(true);
+    fake.register("canary", NEW);
+    let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
+    let entry = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
+    let mut with_ingress: serde_json::Value = serde_json::from_slice(entry).unwrap();
+    with_ingress["ingress"] = json!("web");
+    *entry = with_ingress.to_string().into_bytes();
+    fake.rollout.send_replace(Some(rollout.clone()));
+    let router = router_with(Settings { settle: Duration::from_secs(10), ..settings() }, &fake);
+    (fake, rollout, router)
+}
+
+async fn follow_after(fake: &Fake, seconds: u64, weights: &[(&str, u32)]) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    fake.set("http", weights);
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_are_announced_before_they_are_written_in_other_numbers_and_the_echo_is_awaited() {
+    let (fake, rollout, router) = beside();
+    let began = Instant::now();
+    let ((), answer, written) = tokio::join!(
+        follow_after(&fake, 20, &[("stable", 90), ("canary", 10)]),
+        router.set_weight(&rollout, 10, &[]),
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            fake.shares()
+        }
+    );
+    answer.unwrap();
+    assert_eq!((fake.announced(), written), (vec![vec![90, 10]], vec![("http", 180, 20)]));
+    assert!((20..=23).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    let calls = fake.calls();
+    let place = |wanted: &str| calls.iter().position(|call| call == wanted).unwrap();
+    assert!(place("announce") < place("write http"), "{calls:?}");
+    assert!(fake.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_write_that_comes_before_the_echo_is_put_back() {
+    let (fake, rollout, router) = beside();
+    let ((), answer) = tokio::join!(
+        async {
+            follow_after(&fake, 2, &[("stable", 100), ("canary", 0)]).await;
+            follow_after(&fake, 20, &[("stable", 90), ("canary", 10)]).await;
+        },
+        router.set_weight(&rollout, 10, &[]),
+    );
+    answer.unwrap();
+    assert_eq!((fake.shares(), fake.events()), (vec![("http", 90, 10)], vec!["WeightsPutBack"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_that_was_there_first_is_not_waited_for() {
+    let (fake, rollout, router) = beside();
+    fake.put_back_after_write("http", &[("stable", 90), ("canary", 10)]);
+    let began = Instant::now();
+    router.set_weight(&rollout, 10, &[]).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(10), "the settle time alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_never_follows_ends_no_update() {
+    let (fake, rollout, router) = beside();
+    let began = Instant::now();
+    let mut errors = Vec::new();
+    while let Err(error) = router.set_weight(&rollout, 10, &[]).await {
+        errors.push(error.to_string());
+    }
+    assert!((120..=124).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    errors.dedup();
+    assert!(errors.len() == 1 && errors[0].contains("has not followed the Ingress web yet"), "{errors:?}");
+    assert_eq!(fake.events(), ["IngressNotFollowed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_was_given_up_does_not_wait_for_kubernetes() {
+    let (fake, mut rollout, router) = beside();
+    fake.set("http", &[("stable", 40), ("canary", 60)]);
+    rollout.spec.strategy.canary.as_mut().unwrap().dynamic_stable_scale = false;
+    rollout.status.abort = true;
+    fake.rollout.send_replace(Some(rollout.clone()));
+    fake.fail_always("announce", Fault::Transient);
+    error_of(&router, &rollout, 0).await;
+    assert_eq!(fake.shares(), [("http", 200, 0)]);
+    fake.heal();
+    fake.set("http", &[("stable", 100), ("canary", 0)]);
+    router.set_weight(&rollout, 0, &[]).await.unwrap();
+    // Anything else is announced first, or not written.
+    let (fake, rollout, router) = beside();
+    fake.fail_always("announce", Fault::Transient);
+    error_of(&router, &rollout, 10).await;
+    assert_eq!(fake.shares(), [("http", 100, 0)]);
+}
