@@ -25,6 +25,7 @@ mod tests;
 
 use controller::Controller;
 use ledger::Ledger;
+pub use server::Application;
 
 /// The header in which a pod's answer names the version, which is its `rollouts-pod-template-hash`.
 pub const VERSION_HEADER: &str = "x-version";

@@ -122,6 +122,14 @@ impl Load {
         Traffic::of(&records.open().records)
     }
 
+    /// The same, with one record for each request, in the order in which they were due.
+    pub async fn stop_and_tell(self) -> Vec<Option<Record>> {
+        let Self { records, stop, sender } = self;
+        drop(stop);
+        let _ = sender.await;
+        std::mem::take(&mut records.open().records)
+    }
+
     /// Waits until everything is sent and answered.
     pub async fn finish(self) -> Traffic {
         let Self { records, stop: _stop, sender } = self;

@@ -66,6 +66,34 @@ impl Server {
     }
 }
 
+/// The application of one pod, for whoever plays the kubelet without a [`Workload`](super::Workload).
+#[derive(Debug)]
+pub struct Application(Server);
+
+impl Application {
+    /// Takes connections from now on, and answers as [`Serve::Http`](super::Serve::Http) says. Fails if the address is taken or not
+    /// one of this machine. The seed decides over the times that answers take.
+    pub async fn bind(
+        address: SocketAddrV4,
+        version: &str,
+        service_time: RangeInclusive<Duration>,
+        seed: u64,
+    ) -> io::Result<Self> {
+        let app = App {
+            version: version.to_owned(),
+            service_time,
+            rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+            ledger: SharedLedger::default(),
+        };
+        Server::bind(address, app).await.map(Self)
+    }
+
+    /// Serves until the signal. Then nobody gets in any more, and who is inside is cut off, answered or not.
+    pub async fn run(self, signal: impl Future<Output = ()>) {
+        self.0.run(signal).await;
+    }
+}
+
 /// One connection. However it ends, it is the client who finds out.
 async fn serve(stream: TcpStream, app: Arc<App>) {
     // Without it an answer may wait for the client's delayed acknowledgement.

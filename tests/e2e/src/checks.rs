@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use lab::Weights;
 
-use crate::history::{ClusterWrite, History, RuleHistory, Stored};
+use crate::history::{Claim, ClusterWrite, History, RuleHistory, Stored};
 
 /// Fails with everything that was wrong.
 pub(crate) fn none(what: &str, violations: Vec<String>) -> anyhow::Result<()> {
@@ -19,22 +19,22 @@ pub(crate) fn none(what: &str, violations: Vec<String>) -> anyhow::Result<()> {
 /// reconcile that shifted the weights and then failed.
 pub(crate) fn recorded_before_true(history: &History) -> Vec<String> {
     let mut violations = Vec::new();
-    for (at, recorded) in history.weights_recorded() {
+    for Claim { at, weights: recorded, swapped } in history.claims() {
         for rule in &history.rules {
             let Some(weights) = rule.at(at) else {
                 violations.push(format!("{recorded:?} was recorded before rule {} existed", rule.arn));
                 continue;
             };
-            let (canary, stable) = (history.roles.canary_weight(weights), history.roles.stable_weight(weights));
+            let (pong, whole) = share(history, weights);
+            let canary = if swapped { whole - pong } else { pong };
             // Equal shares; the rule's own sum is its owner's choice.
-            if canary * recorded.total() != recorded.canary.weight * (canary + stable) {
+            if canary * recorded.total() != recorded.canary.weight * whole {
                 violations.push(format!(
-                    "canary {} of {} was recorded at {} while rule {} had {canary} of {}",
+                    "canary {} of {} was recorded at {} while rule {} had {canary} of {whole}",
                     recorded.canary.weight,
                     recorded.total(),
                     time(at),
                     rule.arn,
-                    canary + stable,
                 ));
             }
         }
@@ -158,6 +158,22 @@ fn pods_behind(history: &History, service: &str, moment: SystemTime) -> u32 {
     }
     let behind = pods.values().filter(|hash| hash.is_some() && **hash == selected.as_ref());
     u32::try_from(behind.count()).unwrap_or(u32::MAX)
+}
+
+/// Where the canary's share of a rule turned from rising to falling, and where it ended if it did not fall again; per cent.
+pub(crate) fn peaks(history: &History, rule: &RuleHistory) -> Vec<u32> {
+    let shares = rule.states.iter().map(|(_, weights)| share(history, weights));
+    let mut shares: Vec<u32> = shares.map(|(canary, of)| canary * 100 / of.max(1)).collect();
+    shares.dedup();
+    let higher = |one: Option<&u32>, than: &u32| one.is_some_and(|one| one > than);
+    let mut peaks = Vec::new();
+    for (index, weight) in shares.iter().enumerate() {
+        let rose = index > 0 && !higher(shares.get(index - 1), weight);
+        if rose && !higher(shares.get(index + 1), weight) {
+            peaks.push(*weight);
+        }
+    }
+    peaks
 }
 
 /// How often a ReplicaSet was scaled down: a check that saw none has shown nothing.

@@ -128,14 +128,9 @@ fn start_api_server(
 }
 
 fn start_controller_manager(tools: &Tools, home: &Path, kubeconfig: &Path) -> anyhow::Result<Process> {
-    let controllers = [
-        "replicaset-controller",
-        "endpoints-controller",
-        "endpointslice-controller",
-        "serviceaccount-controller",
-        "namespace-controller",
-        "garbage-collector-controller",
-    ];
+    // None for Endpoints: Kubernetes allows no loopback addresses in them, and these are what Pods have here.
+    let controllers =
+        ["replicaset-controller", "serviceaccount-controller", "namespace-controller", "garbage-collector-controller"];
     let arguments = [
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--controllers={}", controllers.join(",")),

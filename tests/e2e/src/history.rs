@@ -19,6 +19,7 @@ pub(crate) struct RolloutStatus {
     pub(crate) phase: String,
     pub(crate) message: String,
     pub(crate) abort: bool,
+    pub(crate) controller_pause: bool,
     pub(crate) current_step_index: Option<u32>,
     /// Pods of all versions.
     pub(crate) replicas: u32,
@@ -34,9 +35,11 @@ pub(crate) struct RolloutStatus {
 
 /// `status.canary`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct CanaryStatus {
     pub(crate) weights: Option<RecordedWeights>,
+    /// `ping` or `pong`: whose Service is the stable one. Empty before the first promotion, and without ping-pong.
+    pub(crate) stable_ping_pong: String,
 }
 
 /// `status.canary.weights`: what the controller holds for true.
@@ -94,8 +97,17 @@ pub(crate) struct RuleHistory {
     pub(crate) states: Vec<(SystemTime, Weights)>,
 }
 
-/// Who is who.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Weights that the controller held for true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) at: SystemTime,
+    pub(crate) weights: RecordedWeights,
+    /// With ping-pong: the canary was in the group that is called the stable one in [`Roles`].
+    pub(crate) swapped: bool,
+}
+
+/// Who is who. With ping-pong, ping is called stable here and pong canary, as it is at first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roles {
     pub(crate) stable_group: String,
     pub(crate) canary_group: String,
@@ -110,6 +122,13 @@ pub(crate) struct History {
     /// In the order in which the requests came in.
     pub(crate) cluster: Vec<ClusterWrite>,
     pub(crate) rules: Vec<RuleHistory>,
+}
+
+impl RolloutStatus {
+    /// A step waits for somebody to say that it goes on.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.phase == "Paused" && self.controller_pause
+    }
 }
 
 impl RecordedWeights {
@@ -151,17 +170,23 @@ impl Roles {
 impl History {
     /// The canary weights that were recorded in the Rollout's status, one after the other.
     pub(crate) fn recorded(&self) -> Vec<u32> {
-        self.weights_recorded().map(|(_, weights)| weights.canary.weight).collect()
+        let mut recorded: Vec<u32> = self.claims().map(|claim| claim.weights.canary.weight).collect();
+        recorded.dedup();
+        recorded
     }
 
-    /// Each change of the recorded weights, and when it was asked for.
-    pub(crate) fn weights_recorded(&self) -> impl Iterator<Item = (SystemTime, RecordedWeights)> {
+    /// Each time that other weights were recorded as true, and when that was asked for. What is recorded as not yet verified
+    /// is no claim.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
         let mut before = None;
+        let mut pong_is_stable = false;
         self.cluster.iter().filter_map(move |write| {
             let Stored::Status(status) = &write.stored else { return None };
+            // The status that ends a promotion names the new roles, but its weights are those of the old ones.
+            let swapped = std::mem::replace(&mut pong_is_stable, status.canary.stable_ping_pong == "pong");
             let weights = status.canary.weights?;
-            let now = (weights.canary, weights.stable);
-            (before.replace(now) != Some(now)).then_some((write.at, weights))
+            let new = before.replace((weights, swapped)) != Some((weights, swapped));
+            (new && weights.verified != Some(false)).then_some(Claim { at: write.at, weights, swapped })
         })
     }
 

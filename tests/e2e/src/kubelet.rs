@@ -1,6 +1,6 @@
-//! A stand-in for the kubelets and the scheduler: it places Pods, says that they run, and lets them go.
+//! A stand-in for the kubelets and the scheduler: it places Pods, lets them serve, says that they run, and lets them go.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +11,11 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::application;
 
 /// The one Node.
 const NODE: &str = "stand-in";
@@ -19,52 +23,59 @@ const NODE: &str = "stand-in";
 /// From being placed until ready.
 const START_UP: Duration = Duration::from_secs(1);
 
-/// From being told to go until gone. A Pod that was never placed is deleted by the API server at once.
-const SHUT_DOWN: Duration = Duration::from_secs(1);
-
-/// What happens to a Pod, each once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Turn {
-    Start,
-    Stop,
-}
+/// How long a Pod that was told to go still serves, as with a `preStop` hook: longer than any registrar here takes to take it
+/// out of its groups. Without that, requests fail whatever a traffic router does.
+const SHUT_DOWN: Duration = Duration::from_secs(15);
 
 /// Plays the kubelet for every Pod of the cluster. Returns only with an error.
 pub(crate) async fn run(client: Client) -> anyhow::Result<()> {
     create_node(&client).await.context("cannot create the Node")?;
     let mut events = std::pin::pin!(watcher(Api::<Pod>::all(client.clone()), Config::default()));
-    let mut seen: HashSet<(String, Turn)> = HashSet::new();
-    let mut turns = JoinSet::new();
-    let mut started = 0;
+    // By uid. Dropping the sender tells the Pod to go; it may be told before it is known.
+    let mut lives: HashMap<String, Option<oneshot::Sender<()>>> = HashMap::new();
+    let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             event = events.try_next() => match event.context("cannot watch Pods")? {
                 Some(Event::Apply(pod) | Event::InitApply(pod)) => {
-                    let turn = if pod.metadata.deletion_timestamp.is_some() { Turn::Stop } else { Turn::Start };
-                    if seen.insert((pod.uid().unwrap_or_default(), turn)) {
-                        let client = client.clone();
-                        match turn {
-                            Turn::Start => {
-                                started += 1;
-                                turns.spawn(start(client, pod, started));
-                            }
-                            Turn::Stop => {
-                                turns.spawn(stop(client, pod));
-                            }
-                        }
+                    let goes = pod.metadata.deletion_timestamp.is_some();
+                    let life = lives.entry(pod.uid().unwrap_or_default()).or_insert_with(|| {
+                        let (tell, told) = oneshot::channel();
+                        tasks.spawn(live(client.clone(), pod, told));
+                        Some(tell)
+                    });
+                    if goes {
+                        *life = None;
                     }
                 }
-                Some(Event::Delete(pod)) => {
-                    let uid = pod.uid().unwrap_or_default();
-                    seen.remove(&(uid.clone(), Turn::Start));
-                    seen.remove(&(uid, Turn::Stop));
-                }
+                Some(Event::Delete(pod)) => drop(lives.remove(&pod.uid().unwrap_or_default())),
                 Some(Event::Init | Event::InitDone) => {}
                 None => anyhow::bail!("the watch of Pods ended"),
             },
-            Some(turn) = turns.join_next() => turn.context("a turn of the kubelet panicked")??,
+            Some(ended) = tasks.join_next() => ended.context("the life of a Pod panicked")??,
         }
     }
+}
+
+/// One Pod, from being placed until it is gone.
+async fn live(client: Client, pod: Pod, mut told: oneshot::Receiver<()>) -> anyhow::Result<()> {
+    if !bind(&client, &pod).await? {
+        return Ok(());
+    }
+    tokio::select! {
+        // Nothing runs yet, so there is nothing to shut down.
+        _ = &mut told => return delete(&client, &pod).await,
+        () = sleep(START_UP) => {}
+    }
+    let version = pod.labels().get("rollouts-pod-template-hash").map_or("", String::as_str);
+    let (address, application) = application::listen(version).await?;
+    report(&client, &pod, &address.ip().to_string()).await?;
+    let leave = async {
+        let _ = told.await;
+        sleep(SHUT_DOWN).await;
+    };
+    application.run(leave).await;
+    delete(&client, &pod).await
 }
 
 async fn create_node(client: &Client) -> anyhow::Result<()> {
@@ -76,8 +87,7 @@ async fn create_node(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(client: Client, pod: Pod, number: u32) -> anyhow::Result<()> {
-    let pods = api(&client, &pod);
+async fn bind(client: &Client, pod: &Pod) -> anyhow::Result<bool> {
     let name = pod.name_any();
     let binding = json!({
         "apiVersion": "v1",
@@ -85,11 +95,13 @@ async fn start(client: Client, pod: Pod, number: u32) -> anyhow::Result<()> {
         "metadata": { "name": name },
         "target": { "kind": "Node", "name": NODE },
     });
+    let pods = api(client, pod);
     let bound: kube::Result<Value> = pods.create_subresource("binding", &name, &PostParams::default(), &binding).await;
-    if !still_there(bound).with_context(|| format!("cannot bind Pod {name}"))? {
-        return Ok(());
-    }
-    tokio::time::sleep(START_UP).await;
+    still_there(bound).with_context(|| format!("cannot bind Pod {name}"))
+}
+
+/// Says that it runs, and where.
+async fn report(client: &Client, pod: &Pod, address: &str) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| {
         json!({
@@ -102,27 +114,26 @@ async fn start(client: Client, pod: Pod, number: u32) -> anyhow::Result<()> {
             "state": { "running": { "startedAt": now } },
         })
     });
-    let [_, _, high, low] = number.to_be_bytes();
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"]
         .map(|name| json!({ "type": name, "status": "True", "lastTransitionTime": now }));
     let status = json!({ "status": {
         "phase": "Running",
-        "podIP": format!("10.1.{high}.{low}"),
-        "podIPs": [{ "ip": format!("10.1.{high}.{low}") }],
+        "podIP": address,
+        "podIPs": [{ "ip": address }],
         "startTime": now,
         "conditions": conditions,
         "containerStatuses": containers.collect::<Vec<_>>(),
     } });
-    let patched = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
+    let name = pod.name_any();
+    let patched = api(client, pod).patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
     still_there(patched).with_context(|| format!("cannot report on Pod {name}")).map(|_| ())
 }
 
-async fn stop(client: Client, pod: Pod) -> anyhow::Result<()> {
-    tokio::time::sleep(SHUT_DOWN).await;
+async fn delete(client: &Client, pod: &Pod) -> anyhow::Result<()> {
     let name = pod.name_any();
     let this_one = Preconditions { uid: pod.uid(), resource_version: None };
     let at_once = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(this_one), ..Default::default() };
-    let deleted = api(&client, &pod).delete(&name, &at_once).await;
+    let deleted = api(client, pod).delete(&name, &at_once).await;
     still_there(deleted).with_context(|| format!("cannot delete Pod {name}")).map(|_| ())
 }
 

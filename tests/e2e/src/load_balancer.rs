@@ -1,14 +1,20 @@
 //! The load balancer of a scenario, set up and looked at with AWS's own client.
 
+use std::net::SocketAddrV4;
+
 use anyhow::{Context, ensure};
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, AuthenticateOidcActionConfig, Certificate, FixedResponseActionConfig, ForwardActionConfig,
-    HostHeaderConditionConfig, ProtocolEnum, Rule, RuleCondition, TargetGroupTuple, TargetTypeEnum,
+    HostHeaderConditionConfig, ProtocolEnum, Rule, RuleCondition, TargetDescription, TargetGroupTuple,
+    TargetHealthStateEnum, TargetTypeEnum,
 };
 
 const REGION: &str = "us-east-1";
+
+/// The host of all rules.
+pub(crate) const HOST: &str = "shop.example.com";
 
 /// One load balancer with a rule on each of two listeners: port 80, and port 443 where users must log in first and a
 /// third group, somebody else's, has a weight too.
@@ -17,6 +23,8 @@ pub(crate) struct TwoListeners {
     client: Client,
     pub(crate) stable: String,
     pub(crate) canary: String,
+    pub(crate) http_listener: String,
+    pub(crate) https_listener: String,
     pub(crate) http_rule: String,
     pub(crate) https_rule: String,
 }
@@ -32,24 +40,39 @@ pub(crate) fn client(endpoint: &str) -> Client {
 }
 
 impl TwoListeners {
-    /// Creates it. All weight of the two groups is on stable: 100 of 100 on both rules, beside 50 of the other group.
-    pub(crate) async fn create(client: Client, name: &str) -> anyhow::Result<Self> {
+    /// Creates it. All weight of the two groups is on stable: 100 of 100 on both rules, beside 50 of the other group, whose
+    /// application answers at `foreign`.
+    pub(crate) async fn create(client: Client, name: &str, foreign: SocketAddrV4) -> anyhow::Result<Self> {
         let room = 32 - "-stable".len();
         ensure!(name.len() <= room, "the name {name} is too long: AWS allows 32 characters for a target group");
         let load_balancer = load_balancer(&client, name).await?;
         let stable = target_group(&client, &format!("{name}-stable")).await?;
         let canary = target_group(&client, &format!("{name}-canary")).await?;
-        let foreign = target_group(&client, &format!("{name}-other")).await?;
+        let other = target_group(&client, &format!("{name}-other")).await?;
+        register(&client, &other, foreign).await?;
         let http = listener(&client, &load_balancer, ProtocolEnum::Http, 80).await?;
         let https = listener(&client, &load_balancer, ProtocolEnum::Https, 443).await?;
         let http_rule = rule(&client, &http, vec![forward(1, &[(&stable, 100), (&canary, 0)])]).await?;
-        let on_https = vec![log_in(1), forward(2, &[(&stable, 100), (&canary, 0), (&foreign, 50)])];
+        let on_https = vec![log_in(1), forward(2, &[(&stable, 100), (&canary, 0), (&other, 50)])];
         let https_rule = rule(&client, &https, on_https).await?;
-        Ok(Self { client, stable, canary, http_rule, https_rule })
+        Ok(Self { client, stable, canary, http_listener: http, https_listener: https, http_rule, https_rule })
     }
 
     pub(crate) fn rules(&self) -> [&str; 2] {
         [&self.http_rule, &self.https_rule]
+    }
+
+    pub(crate) fn listeners(&self) -> [&str; 2] {
+        [&self.http_listener, &self.https_listener]
+    }
+
+    /// How many targets of a group are healthy now.
+    pub(crate) async fn healthy(&self, group: &str) -> anyhow::Result<usize> {
+        let described = self.client.describe_target_health().target_group_arn(group).send().await;
+        let described = described.with_context(|| format!("cannot describe the targets of {group}"))?;
+        let states = described.target_health_descriptions.unwrap_or_default().into_iter();
+        let states = states.filter_map(|target| target.target_health?.state);
+        Ok(states.filter(|state| *state == TargetHealthStateEnum::Healthy).count())
     }
 
     /// The rules as AWS describes them now, without the weights that are ours to change.
@@ -83,6 +106,12 @@ async fn target_group(client: &Client, name: &str) -> anyhow::Result<String> {
     made.and_then(|made| made.target_group_arn).context("no target group was made")
 }
 
+async fn register(client: &Client, group: &str, address: SocketAddrV4) -> anyhow::Result<()> {
+    let target = TargetDescription::builder().id(address.ip().to_string()).port(address.port().into()).build();
+    let registered = client.register_targets().target_group_arn(group).targets(target).send().await;
+    registered.map(drop).with_context(|| format!("cannot register a target with {group}"))
+}
+
 async fn listener(client: &Client, load_balancer: &str, protocol: ProtocolEnum, port: i32) -> anyhow::Result<String> {
     let not_found = FixedResponseActionConfig::builder().status_code("404").content_type("text/plain").build();
     let default = Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(not_found).build();
@@ -98,7 +127,7 @@ async fn listener(client: &Client, load_balancer: &str, protocol: ProtocolEnum, 
 }
 
 async fn rule(client: &Client, listener: &str, actions: Vec<Action>) -> anyhow::Result<String> {
-    let host = HostHeaderConditionConfig::builder().values("shop.example.com").build();
+    let host = HostHeaderConditionConfig::builder().values(HOST).build();
     let host = RuleCondition::builder().field("host-header").host_header_config(host).build();
     let create = client.create_rule().listener_arn(listener).priority(10).conditions(host);
     let made = create.set_actions(Some(actions)).send().await.context("cannot create a rule")?;

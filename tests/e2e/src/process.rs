@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::process::Command;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// A running program and its children. Dropping it kills them all.
 #[derive(Debug)]
@@ -93,6 +94,22 @@ impl Process {
     /// Returns when it has ended and was reaped. Its files then do not change any more.
     pub(crate) async fn gone(&self) {
         let _ = self.ended.clone().wait_for(Option::is_some).await;
+    }
+
+    /// Kills the process at once, and leaves its children alone.
+    pub(crate) fn kill_alone(&self) {
+        self.told.store(true, Ordering::Relaxed);
+        let _ = kill_process(self.group, Signal::KILL);
+    }
+
+    /// Returns when nobody of its group is left.
+    pub(crate) async fn group_gone(&self) {
+        let mut ticks = interval(Duration::from_millis(50));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Nobody tells of a process that is not a child of ours.
+        while test_kill_process_group(self.group).is_ok() {
+            ticks.tick().await;
+        }
     }
 
     /// Kills the whole group at once. Also what the process itself left behind.

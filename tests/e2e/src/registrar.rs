@@ -29,20 +29,12 @@ pub(crate) struct Registration {
 }
 
 impl Registrar {
-    /// One that has nothing else to do.
-    pub(crate) fn prompt(client: Client, lab: &Lab) -> Self {
-        Self::start(client, lab, LbcConfig::idle(1))
-    }
-
     /// One that comes to a change only this long after it.
-    pub(crate) fn slow(client: Client, lab: &Lab, lag: Duration) -> Self {
-        Self::start(client, lab, LbcConfig { registration_lag: Delay::fixed(lag), ..LbcConfig::idle(1) })
-    }
-
-    fn start(client: Client, lab: &Lab, config: LbcConfig) -> Self {
+    pub(crate) fn start(client: Client, lab: &Lab, lag: Duration) -> Self {
         let cluster = Cluster::default();
         // It serves all scenarios; with the real one's limits they would wait for one another.
-        let config = LbcConfig { limits: ClientLimits::Off, ..config };
+        let idle = LbcConfig::idle(1);
+        let config = LbcConfig { registration_lag: Delay::fixed(lag), limits: ClientLimits::Off, ..idle };
         let controller = LoadBalancerController::start(cluster.clone(), lab.control_plane().clone(), config);
         let mirror = StandIn::start("load balancer controller", mirror::run(client, cluster.clone()));
         Self { cluster, controller, mirror, lab_started: lab.control_plane().started_at() }

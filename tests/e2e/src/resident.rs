@@ -1,21 +1,31 @@
-//! Memory of the plugin processes, from `/proc`.
+//! The plugin processes of a controller, from `/proc`.
 
 use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
 
-/// The children of a process, each with its resident memory in bytes (`VmRSS` of proc(5), which counts in KiB).
-pub(crate) fn children(host: Pid) -> Vec<(String, f64)> {
+/// A child of a process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: Pid,
+    pub(crate) name: String,
+    /// Its memory in bytes (`VmRSS` of proc(5), which counts in KiB).
+    pub(crate) resident: f64,
+}
+
+/// The children of a process.
+pub(crate) fn children(host: Pid) -> Vec<Child> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|process| child(process.path(), host)).collect()
 }
 
-fn child(process: PathBuf, host: Pid) -> Option<(String, f64)> {
+fn child(process: PathBuf, host: Pid) -> Option<Child> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     let field = |name| Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim());
     (field("PPid:")? == host.to_string()).then_some(())?;
-    let program = fs::read_link(process.join("exe")).ok()?;
+    let id = Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?)?;
+    let name = fs::read_link(process.join("exe")).ok()?.file_name()?.to_string_lossy().into_owned();
     let resident: f64 = field("VmRSS:")?.split_whitespace().next()?.parse().ok()?;
-    Some((program.file_name()?.to_string_lossy().into_owned(), resident * 1024.0))
+    Some(Child { id, name, resident: resident * 1024.0 })
 }

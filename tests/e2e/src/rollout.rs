@@ -76,6 +76,14 @@ impl Rollout {
         self.until("healthy", |seen| healthy(seen) && seen.recorded_weight() == Some(0)).await
     }
 
+    /// Waits until the same, and until it has been verified that the weights are true.
+    pub(crate) async fn until_healthy_and_true(&self) -> anyhow::Result<Seen> {
+        let healthy = |seen: &Seen| seen.is_current() && seen.status.phase == "Healthy";
+        let verified = |seen: &Seen| seen.status.canary.weights.is_some_and(|weights| weights.verified != Some(false));
+        let there = |seen: &Seen| healthy(seen) && verified(seen) && seen.recorded_weight() == Some(0);
+        self.until("healthy, with its weights verified", there).await
+    }
+
     /// Changes the Pod template. A version that was there before brings its ReplicaSet back.
     pub(crate) async fn set_version(&self, version: &str) -> anyhow::Result<()> {
         self.patch(json!({ "spec": { "template": { "metadata": { "annotations": { VERSION: version } } } } })).await
@@ -92,6 +100,21 @@ impl Rollout {
         let patch = json!({ "status": status });
         let patched = self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         patched.map(|_| ()).with_context(|| format!("cannot change the Rollout by {patch}"))
+    }
+
+    /// Brings back the Pod template without a version.
+    pub(crate) async fn clear_version(&self) -> anyhow::Result<()> {
+        self.patch(json!({ "spec": { "template": { "metadata": { "annotations": null } } } })).await
+    }
+
+    /// What `kubectl argo rollouts promote` does in a pause.
+    pub(crate) async fn resume(&self) -> anyhow::Result<()> {
+        self.patch_status(json!({ "pauseConditions": null })).await
+    }
+
+    /// What `kubectl argo rollouts promote --full` does.
+    pub(crate) async fn promote_full(&self) -> anyhow::Result<()> {
+        self.patch_status(json!({ "promoteFull": true })).await
     }
 
     /// What `kubectl argo rollouts abort` does.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -30,6 +30,12 @@ pub(crate) const PLUGIN: &str = "argoproj-labs/alb";
 /// The same plugin once more, as a process of its own that logs every call.
 pub(crate) const TALKATIVE_PLUGIN: &str = "argoproj-labs/talkative";
 
+/// The same plugin as a process of its own that holds calls for a short time only, so that what it answers then is seen.
+pub(crate) const IMPATIENT_PLUGIN: &str = "argoproj-labs/impatient";
+
+/// The label by which a Rollout names the instance of the controller that it is for.
+pub(crate) const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+
 /// Namespaces of scenarios begin with this; the plugin lets only these name ARNs.
 pub(crate) const SCENARIO_PREFIX: &str = "e2e-";
 
@@ -42,39 +48,65 @@ const HELD_CALLS: u8 = 20;
 
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Installs the controller and starts it, with `plugin` as its traffic router and `aws` as the endpoint of ELBv2.
-pub(crate) async fn start(
-    tools: &Tools,
-    home: &Path,
-    control_plane: &ControlPlane,
-    plugin: &Path,
-    aws: &str,
-) -> anyhow::Result<Process> {
-    let home = home.join("rollouts");
-    let kubeconfig = home.join("kubeconfig");
-    fs::create_dir_all(&home)?;
-    let client = &control_plane.client;
-    install(client, &tools.rollouts_manifests).await?;
-    configure(client, plugin).await?;
-    control_plane.server.write_kubeconfig(&kubeconfig, &own_token(client).await?)?;
-    let arguments = [
-        format!("--kubeconfig={}", kubeconfig.display()),
-        format!("--namespace={NAMESPACE}"),
-        "--leader-elect=false".to_owned(),
-        format!("--rollout-threads={HELD_CALLS}"),
-        format!("--metricsPort={}", reserve()?),
-        format!("--healthzPort={}", reserve()?),
-    ];
-    // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it. The plugin comes to
-    // the cluster as the controller does, so that the published role is all it may do either.
-    let environment = [
-        ("KUBECONFIG", kubeconfig.as_os_str()),
-        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", OsStr::new(aws)),
-        ("AWS_ACCESS_KEY_ID", OsStr::new("e2e")),
-        ("AWS_SECRET_ACCESS_KEY", OsStr::new("e2e")),
-        ("AWS_EC2_METADATA_DISABLED", OsStr::new("true")),
-    ];
-    Process::start("rollouts-controller", &tools.rollouts_controller, &home, arguments, &environment)
+/// The controller as it is installed in the cluster. Any number of its processes can be started.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    program: PathBuf,
+    home: PathBuf,
+    kubeconfig: PathBuf,
+    aws: String,
+}
+
+impl Installation {
+    /// Installs the controller, with `plugin` as its traffic router and `aws` as the endpoint of ELBv2.
+    pub(crate) async fn new(
+        tools: &Tools,
+        home: &Path,
+        control_plane: &ControlPlane,
+        plugin: &Path,
+        aws: &str,
+    ) -> anyhow::Result<Self> {
+        let home = home.join("rollouts");
+        let kubeconfig = home.join("kubeconfig");
+        fs::create_dir_all(&home)?;
+        let client = &control_plane.client;
+        install(client, &tools.rollouts_manifests).await?;
+        configure(client, plugin).await?;
+        control_plane.server.write_kubeconfig(&kubeconfig, &own_token(client).await?)?;
+        Ok(Self { program: tools.rollouts_controller.clone(), home, kubeconfig, aws: aws.to_owned() })
+    }
+
+    /// Starts the controller for all Rollouts but those that name an instance.
+    pub(crate) fn start(&self) -> anyhow::Result<Process> {
+        self.launch("all", &[])
+    }
+
+    /// Starts one for those Rollouts alone that name this instance, in a folder `run` of its own.
+    pub(crate) fn start_instance(&self, instance: &str, run: &str) -> anyhow::Result<Process> {
+        self.launch(run, &[format!("--instance-id={instance}")])
+    }
+
+    fn launch(&self, run: &str, more: &[String]) -> anyhow::Result<Process> {
+        let arguments = [
+            format!("--kubeconfig={}", self.kubeconfig.display()),
+            format!("--namespace={NAMESPACE}"),
+            "--leader-elect=false".to_owned(),
+            format!("--rollout-threads={HELD_CALLS}"),
+            format!("--metricsPort={}", reserve()?),
+            format!("--healthzPort={}", reserve()?),
+        ];
+        // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it. The plugin comes to
+        // the cluster as the controller does, so that the published role is all it may do either.
+        let environment = [
+            ("KUBECONFIG", self.kubeconfig.as_os_str()),
+            ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", OsStr::new(&self.aws)),
+            ("AWS_ACCESS_KEY_ID", OsStr::new("e2e")),
+            ("AWS_SECRET_ACCESS_KEY", OsStr::new("e2e")),
+            ("AWS_EC2_METADATA_DISABLED", OsStr::new("true")),
+        ];
+        let arguments = arguments.iter().chain(more);
+        Process::start("rollouts-controller", &self.program, &self.home.join(run), arguments, &environment)
+    }
 }
 
 /// Applies what the controller's project publishes: the CRDs, and the role with its account.
@@ -105,16 +137,18 @@ async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and once more for the scenarios that record its calls.
+/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and twice more for scenarios that want it otherwise.
 async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let location = format!("file://{}", plugin.display());
     let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
     let held = HELD_CALLS.to_string();
     let args = ["--allow", &allow, "--settle", SETTLE, "--max-held", &held];
     let talkative = [&args[..], &["--log-level", "debug"]].concat();
+    let impatient = [&args[..], &["--block-budget", "1s"]].concat();
     let plugins = json!([
         { "name": PLUGIN, "location": location, "args": args },
         { "name": TALKATIVE_PLUGIN, "location": location, "args": talkative },
+        { "name": IMPATIENT_PLUGIN, "location": location, "args": impatient },
     ]);
     let config = json!({
         "apiVersion": "v1",

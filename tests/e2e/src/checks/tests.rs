@@ -21,7 +21,10 @@ fn rule(arn: &str, canary: &[(u64, u16)]) -> RuleHistory {
 fn recorded(ms: u64, canary: u32) -> ClusterWrite {
     let weight = |weight| RecordedWeight { weight };
     let weights = RecordedWeights { canary: weight(canary), stable: weight(100 - canary), verified: Some(true) };
-    let status = RolloutStatus { canary: CanaryStatus { weights: Some(weights) }, ..RolloutStatus::default() };
+    let status = RolloutStatus {
+        canary: CanaryStatus { weights: Some(weights), ..CanaryStatus::default() },
+        ..RolloutStatus::default()
+    };
     ClusterWrite { at: at(ms), stored: Stored::Status(status) }
 }
 
@@ -178,4 +181,42 @@ fn a_raise_needs_pods_that_serve() {
     // The way back needs Pods too.
     history.rules = vec![rule("http", &[(105, 60), (120, 0)])];
     assert_eq!(raised_beyond_pods(&history, REPLICAS, 90).len(), 1);
+}
+
+#[test]
+fn what_is_not_verified_is_no_claim() {
+    let mut unverified = recorded(60, 60);
+    if let Stored::Status(status) = &mut unverified.stored
+        && let Some(weights) = &mut status.canary.weights
+    {
+        weights.verified = Some(false);
+    }
+    let early = history(vec![recorded(50, 0), unverified.clone(), recorded(70, 60)]);
+    assert_eq!(recorded_before_true(&early).len(), 2, "one for each rule");
+    assert_eq!(recorded_before_true(&history(vec![recorded(50, 0), unverified, recorded(110, 60)])), [""; 0]);
+}
+
+#[test]
+fn the_canary_group_holds_the_stable_version_once_pong_is_stable() {
+    let of_pong = |write: ClusterWrite| {
+        let Stored::Status(mut status) = write.stored else { panic!("no status") };
+        status.canary.stable_ping_pong = "pong".to_owned();
+        ClusterWrite { at: write.at, stored: Stored::Status(status) }
+    };
+    // The canary is at 60 in pong; then pong is stable, and 40 of 100 in ping are the canary's.
+    let swapped = history(vec![recorded(50, 0), of_pong(recorded(110, 60)), of_pong(recorded(120, 40))]);
+    assert_eq!(recorded_before_true(&swapped), [""; 0]);
+    let wrong = history(vec![recorded(50, 0), of_pong(recorded(110, 60)), of_pong(recorded(120, 60))]);
+    assert_eq!(recorded_before_true(&wrong).len(), 2);
+}
+
+#[test]
+fn peaks_are_where_rising_ends() {
+    let found = |canary: &[u16]| {
+        let states: Vec<(u64, u16)> = (0..).zip(canary.iter().copied()).collect();
+        peaks(&history(Vec::new()), &rule("http", &states))
+    };
+    assert_eq!(found(&[0]), [0; 0]);
+    assert_eq!(found(&[0, 25, 25, 50, 100, 0]), [100]);
+    assert_eq!(found(&[0, 25, 0, 50, 20, 100]), [25, 50, 100]);
 }

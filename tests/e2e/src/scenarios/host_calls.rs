@@ -14,7 +14,7 @@ use crate::controller_log::{self, TALKATIVE};
 use crate::history::{Audit, ClusterWrite, RolloutStatus, Stored};
 use crate::rollout::{Rollout, Seen};
 use crate::rollouts::TALKATIVE_PLUGIN;
-use crate::world::{Web, World};
+use crate::world::{STABLE_AND_CANARY, Web, World};
 
 const REPLICAS: u32 = 10;
 
@@ -55,7 +55,7 @@ pub(super) async fn back_to_stable(world: &World<'_>) -> anyhow::Result<()> {
     let rollout = create(world, json!({ "dynamicStableScale": true, "steps": steps_to_pause() })).await?;
     rollout.set_version("2").await?;
     paused(&rollout, 60, REPLICAS).await?;
-    rollout.patch(json!({ "spec": { "template": { "metadata": { "annotations": null } } } })).await?;
+    rollout.clear_version().await?;
     let healthy = |seen: &Seen| seen.is_current() && seen.status.phase == "Healthy";
     let only_stable = |seen: &Seen| seen.recorded_weight() == Some(0) && pods(seen) == (REPLICAS, REPLICAS);
     let end = rollout.until("back at V1", |seen| healthy(seen) && only_stable(seen)).await?;
@@ -67,7 +67,7 @@ pub(super) async fn promoted(world: &World<'_>) -> anyhow::Result<()> {
     let rollout = create(world, json!({ "steps": steps_to_pause() })).await?;
     rollout.set_version("2").await?;
     paused(&rollout, 60, REPLICAS + 6).await?;
-    rollout.patch_status(json!({ "promoteFull": true })).await?;
+    rollout.promote_full().await?;
     let end = rollout.until_healthy().await?;
     compare(world, &end, "promoted").await
 }
@@ -94,9 +94,9 @@ fn steps_to_pause() -> Value {
 }
 
 async fn create(world: &World<'_>, canary: Value) -> anyhow::Result<Rollout> {
-    let balancer = world.two_listeners().await?;
+    let balancer = world.two_listeners(&world.environment.registrar, STABLE_AND_CANARY).await?;
     let entry = json!({ "stableTargetGroupArn": balancer.stable, "canaryTargetGroupArn": balancer.canary });
-    let web = Web { replicas: REPLICAS, canary, plugin: TALKATIVE_PLUGIN, entry };
+    let web = Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, plugin: TALKATIVE_PLUGIN, entry };
     let rollout = world.create_web(web).await?;
     rollout.until_healthy().await?;
     Ok(rollout)

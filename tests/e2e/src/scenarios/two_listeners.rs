@@ -1,8 +1,6 @@
 //! One Rollout whose traffic comes through two listeners, with dynamicStableScale: the pods of the old version go as
 //! its weight goes, so a weight that is not true costs requests.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
@@ -11,10 +9,9 @@ use crate::controller_log;
 use crate::environment::HEALTHY_AFTER;
 use crate::history::History;
 use crate::load_balancer::TwoListeners;
-use crate::registrar::Registrar;
 use crate::rollout::Seen;
 use crate::rollouts::PLUGIN;
-use crate::world::{STABLE_SERVICE, Web, World};
+use crate::world::{STABLE_AND_CANARY, Web, World};
 
 const REPLICAS: u32 = 10;
 
@@ -23,7 +20,7 @@ const MIN_HEALTHY_PERCENT: u32 = 90;
 
 /// An update runs through all its steps, and so does the way back.
 pub(super) async fn update_and_back(world: &World<'_>) -> anyhow::Result<()> {
-    let balancer = world.two_listeners().await?;
+    let balancer = world.two_listeners(&world.environment.registrar, STABLE_AND_CANARY).await?;
     let before = balancer.all_but_our_weights().await?;
     let steps = json!([
         { "setWeight": 10 },
@@ -43,7 +40,7 @@ pub(super) async fn update_and_back(world: &World<'_>) -> anyhow::Result<()> {
     rollout.set_version("1").await?;
     let end = rollout.until_healthy().await?;
 
-    let history = world.history(&balancer, &end).await?;
+    let history = world.history(&balancer, STABLE_AND_CANARY, &end).await?;
     always_true(&history)?;
     let once = [10, 60, 80, 90, 100, 0];
     let twice = [&[0], once.as_slice(), &once].concat();
@@ -73,7 +70,7 @@ pub(super) async fn abort_after_a_step(world: &World<'_>) -> anyhow::Result<()> 
 }
 
 async fn abort_at_60(world: &World<'_>, moment: impl Fn(&Seen) -> bool, expected: &[&str]) -> anyhow::Result<()> {
-    let balancer = world.two_listeners().await?;
+    let balancer = world.two_listeners(&world.environment.registrar, STABLE_AND_CANARY).await?;
     let before = balancer.all_but_our_weights().await?;
     let steps = json!([{ "setWeight": 10 }, { "setWeight": 60 }, { "pause": {} }, { "setWeight": 100 }]);
     let rollout = world.create_web(web(steps, both_rules(&balancer))).await?;
@@ -90,7 +87,7 @@ async fn abort_at_60(world: &World<'_>, moment: impl Fn(&Seen) -> bool, expected
         .await?;
     ensure!(end.status.stable_rs == first.status.stable_rs, "the abort changed what is stable");
 
-    let history = world.history(&balancer, &end).await?;
+    let history = world.history(&balancer, STABLE_AND_CANARY, &end).await?;
     always_true(&history)?;
     for rule in &history.rules {
         let weights = rule.canary_weights(&history.roles);
@@ -108,24 +105,17 @@ async fn abort_at_60(world: &World<'_>, moment: impl Fn(&Seen) -> bool, expected
 /// Pods come late into their target groups: a promoted version keeps its traffic in the canary group until it stands in
 /// the stable one.
 pub(super) async fn promotion_waits(world: &World<'_>) -> anyhow::Result<()> {
-    let registrar = world.slow_registrar(Duration::from_secs(5));
-    tokio::select! {
-        result = promote(world, &registrar) => result,
-        error = registrar.failed() => Err(error),
-    }
-}
-
-async fn promote(world: &World<'_>, registrar: &Registrar) -> anyhow::Result<()> {
-    let balancer = world.two_listeners_of(registrar).await?;
+    let registrar = &world.environment.late_registrar;
+    let balancer = world.two_listeners(registrar, STABLE_AND_CANARY).await?;
     let steps = json!([{ "setWeight": 50 }, { "setWeight": 100 }]);
     let rollout = world.create_web(web(steps, both_rules(&balancer))).await?;
     rollout.until_healthy().await?;
     rollout.set_version("2").await?;
     let end = rollout.until_healthy().await?;
 
-    let history = world.history(&balancer, &end).await?;
+    let history = world.history(&balancer, STABLE_AND_CANARY, &end).await?;
     always_true(&history)?;
-    let moved = history.selected_since(STABLE_SERVICE, &end.status.stable_rs);
+    let moved = history.selected_since(STABLE_AND_CANARY.first, &end.status.stable_rs);
     let moved = moved.context("the stable Service was never moved to the new version")?;
     let registered = registrar.last_registration(&balancer.stable).context("nobody registered the promoted Pods")?;
     ensure!(registered.since > moved, "the promoted Pods were registered before the Service led to them");
@@ -151,7 +141,7 @@ fn pods(seen: &Seen) -> (u32, u32) {
 /// A Rollout whose stable pods go as its canary's weight rises.
 fn web(steps: Value, entry: Value) -> Web {
     let canary = json!({ "dynamicStableScale": true, "steps": steps });
-    Web { replicas: REPLICAS, canary, plugin: PLUGIN, entry }
+    Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, plugin: PLUGIN, entry }
 }
 
 /// An entry that names the rules.
