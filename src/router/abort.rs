@@ -13,7 +13,7 @@ use super::report::Report;
 use super::shift::Means;
 
 /// How often.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks at what the host would look at.
 #[derive(Debug)]

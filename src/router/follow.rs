@@ -19,7 +19,7 @@ use super::progress::Ask;
 use super::report::Report;
 use super::shift::{GATE_INTERVAL, Means, Shift, Track};
 use super::unfinished::{Cause, Retry, delays};
-use crate::alb::RuleArn;
+use crate::alb::{RuleArn, Urgency};
 
 /// What became of rules that showed the wish.
 #[derive(Debug)]
@@ -74,7 +74,11 @@ impl Follower {
         if same {
             return;
         }
-        self.track.rules = None;
+        // Rules are listed anew before Pods go in any case. Where traffic must leave at once, nobody waits for a list before.
+        let about_same = before.is_some_and(|before| before.wish.is_about_same_groups(&ask.wish));
+        if !(about_same && ask.wish.urgency() == Urgency::First) {
+            self.track.rules = None;
+        }
         self.track.was_true = ask.is_recorded() && self.track.shown.is_none();
         self.track.written = false;
         self.report.begin(ask);

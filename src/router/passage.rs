@@ -33,6 +33,8 @@ pub(super) struct Gatekeeper<'a> {
     pub(super) cluster: &'a dyn Cluster,
     pub(super) wish: &'a Wish,
     pub(super) recorded: Recorded,
+    /// The wish was true before.
+    pub(super) was_true: bool,
 }
 
 impl Gatekeeper<'_> {
@@ -50,7 +52,13 @@ impl Gatekeeper<'_> {
             let split = directions.is_empty().then(|| wish.split.clone());
             return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
         }
-        if !gated && !promotes {
+        // The same numbers may stand for other Pods than before: those of another version, behind the same Service.
+        let stands_for_others = wish.gates.rising
+            && directions.is_empty()
+            && !self.was_true
+            && !wish.is_promoted()
+            && wish.split.canary_weight > 0;
+        if !gated && !promotes && !stands_for_others {
             return Ok(Passage::free(&wish.split));
         }
         let sides = try_join(
@@ -68,6 +76,9 @@ impl Gatekeeper<'_> {
         };
         if promotes {
             return Ok(self.promotion(&stable, &canary, observation, directions));
+        }
+        if stands_for_others {
+            return Ok(self.other_pods(&stable, &canary, observation));
         }
         let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
@@ -95,9 +106,10 @@ impl Gatekeeper<'_> {
                 let all = Split { canary_weight: wish.split.max, ..wish.split.clone() };
                 (Some(all), vec![Direction::ToCanary], Some(self.awaits_promotion()))
             }
-            Promotion::AsItIs if directions.is_empty() => (Some(wish.split.clone()), directions, None),
             Promotion::AsItIs => (None, directions, Some(self.awaits_promotion())),
         };
+        // With neither group ready, whoever still serves is an old Pod: none may go.
+        let stable_serves_all = stable_serves_all && split.is_some();
         Passage { split, directions, awaits, stable_serves_all }
     }
 
@@ -108,6 +120,23 @@ impl Gatekeeper<'_> {
         };
         let hash = wish.stable_hash();
         (!carries(&wish.split.stable) || stable.selects(hash)) && (!carries(&wish.split.canary) || canary.selects(hash))
+    }
+
+    /// The canary group has weight, and its Service may have left the Pods in it for others that are not there yet. Then the
+    /// traffic waits for them on stable.
+    fn other_pods(&self, stable: &Side, canary: &Side, observation: &Observation) -> Passage {
+        let wish = self.wish;
+        let closed = self.closed(Direction::ToCanary, stable, canary, None);
+        // Some Pods of its own are some reason to stay.
+        let leave =
+            canary.healthy == 0 && stable.healthy > 0 && wish.gates.may_rise(stable, canary, self.recorded.no_pods);
+        let split = match (&closed, leave) {
+            (None, _) => Some(wish.split.clone()),
+            (Some(_), true) => Some(Split { canary_weight: 0, ..wish.split.clone() }),
+            (Some(_), false) => None,
+        };
+        let stable_serves_all = self.stable_serves_all(stable, canary, observation);
+        Passage { split, directions: vec![Direction::ToStable], awaits: closed, stable_serves_all }
     }
 
     /// What a move this way waits for, if its gate is closed.

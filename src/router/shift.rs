@@ -128,6 +128,7 @@ impl Shift<'_> {
             cluster: &*self.means.cluster,
             wish,
             recorded: self.ask.recorded,
+            was_true: self.track.was_true,
         };
         let passage = gatekeeper.let_through(&observation).await?;
         let (toward, stable_serves_all) = (toward(&wish.split, &observation), passage.stable_serves_all);

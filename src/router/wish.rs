@@ -204,6 +204,16 @@ impl Wish {
         !self.is_promoted() && !self.about.abort && (self.about.promote_full || !self.has_steps)
     }
 
+    /// Another wish for the same rules.
+    pub(super) fn is_about_same_groups(&self, other: &Self) -> bool {
+        let groups = |wish: &Self| {
+            let mut groups = [wish.split.stable.clone(), wish.split.canary.clone()];
+            groups.sort();
+            groups
+        };
+        self.rules == other.rules && groups(self) == groups(other)
+    }
+
     /// The update was given up.
     pub(super) fn is_aborted(&self) -> bool {
         self.about.abort

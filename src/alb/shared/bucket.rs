@@ -20,9 +20,9 @@ impl BucketSize {
     /// `pkg/aws/throttle/defaults.go`, which mirrors the user guide's table).
     pub const MODIFY: Self = Self { per_second: 3.0, burst: 20 };
 
-    /// For all Describe operations. The user guide's table said this for years; it is larger since March 2026, and what
-    /// batched reads need fits into the smaller one.
-    pub(super) const DESCRIBE: Self = Self { per_second: 10.0, burst: 40 };
+    /// For all Describe operations: half of what AWS lets through since March 2026 (50 a second, burst 200; same file), since
+    /// the load balancer controller reads from the same account.
+    pub(super) const DESCRIBE: Self = Self { per_second: 25.0, burst: 100 };
 
     /// What we use of the burst. Calls do not travel equally fast: without a reserve a quick call finds AWS's bucket
     /// empty where a slow one before it would have found a token.

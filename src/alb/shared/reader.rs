@@ -17,7 +17,7 @@ use crate::alb::aws::RULES_PER_CALL;
 use crate::alb::{Error, ErrorKind, LoadBalancer, Rule, RuleArn, Target, TargetGroupArn, Urgency};
 
 /// Those who come while a call is under way share the next one. A call that hangs holds them up no longer than this.
-const GATHERING: Duration = Duration::from_millis(100);
+const GATHERING: Duration = Duration::from_millis(25);
 
 /// A kind of call that sees things of one kind.
 #[async_trait]

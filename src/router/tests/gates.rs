@@ -298,3 +298,35 @@ async fn without_steps_the_host_is_held_until_the_new_group_can_take_over() {
         assert!(error.contains("held before its promotion until 90% of 10 Pods"), "{error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_same_weight_for_another_version_waits_for_its_pods() {
+    let (fake, mut rollout) = update(true);
+    fake.set("http", &[("stable", 70), ("canary", 30)]);
+    fake.register("canary", NEW);
+    let router = router(&fake);
+    router.set_weight(&rollout, 30, &[]).await.unwrap();
+    // A third version: the canary Service has left the Pods that the group still holds.
+    rollout.status.current_pod_hash = "newest".to_owned();
+    fake.select("web-canary", "newest", 40..50);
+    let (answer, before) = tokio::join!(
+        router.set_weight(&rollout, 30, &[]),
+        after(10, || {
+            let before = fake.shares();
+            fake.register("canary", 40..50);
+            before
+        })
+    );
+    answer.unwrap();
+    assert_eq!((before, fake.shares()), (vec![("http", 100, 0)], vec![("http", 70, 30)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_pod_may_go_while_neither_group_is_ready_for_a_promotion() {
+    let (fake, rollout) = promotion();
+    fake.set("http", &[("stable", 100), ("canary", 0)]);
+    fake.register("stable", OLD);
+    fake.register("canary", NEW.take(2));
+    let error = error_of(&router(&fake), &rollout, 0).await;
+    assert!(error.contains("keeps its traffic in target group"), "{error}");
+}
