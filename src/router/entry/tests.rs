@@ -1,3 +1,5 @@
+//! What an entry may say.
+
 use serde_json::json;
 
 use super::*;

@@ -35,7 +35,7 @@ const HEALTH_CHECKS_EVERY: Duration = Duration::from_secs(5);
 const USUAL: Duration = Duration::from_secs(1);
 
 /// How late the late registrar comes to a change.
-const LATE: Duration = Duration::from_secs(6);
+const LATE: Duration = Duration::from_secs(9);
 
 /// Everything that runs.
 pub(crate) struct Environment {

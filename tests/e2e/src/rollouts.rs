@@ -142,7 +142,9 @@ async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let location = format!("file://{}", plugin.display());
     let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
     let held = HELD_CALLS.to_string();
-    let args = ["--allow", &allow, "--settle", SETTLE, "--max-held", &held];
+    // Dozens of Rollouts at once are no account that is short of writes.
+    let writes = ["--modify-rate", "50", "--modify-burst", "500"];
+    let args = [&["--allow", &allow, "--settle", SETTLE, "--max-held", &held][..], &writes].concat();
     let talkative = [&args[..], &["--log-level", "debug"]].concat();
     let impatient = [&args[..], &["--block-budget", "1s"]].concat();
     let plugins = json!([
