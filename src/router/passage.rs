@@ -52,12 +52,13 @@ impl Gatekeeper<'_> {
             let split = directions.is_empty().then(|| wish.split.clone());
             return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
         }
-        // The same numbers may stand for other Pods than before: those of another version, behind the same Service.
+        // Weight that stays on the canary group may be for other Pods than before: those of another version, behind the same
+        // Service.
         let stands_for_others = wish.gates.rising
-            && directions.is_empty()
             && !self.was_true
             && !wish.is_promoted()
-            && wish.split.canary_weight > 0;
+            && wish.split.canary_weight > 0
+            && !directions.contains(&Direction::ToCanary);
         if !gated && !promotes && !stands_for_others {
             return Ok(Passage::free(&wish.split));
         }
@@ -77,8 +78,11 @@ impl Gatekeeper<'_> {
         if promotes {
             return Ok(self.promotion(&stable, &canary, observation, directions));
         }
-        if stands_for_others {
-            return Ok(self.other_pods(&stable, &canary, observation));
+        if stands_for_others
+            && let Some(awaits) = self.closed(Direction::ToCanary, &stable, &canary, None)
+            && (directions.is_empty() || canary.healthy == 0)
+        {
+            return Ok(self.other_pods(awaits, &stable, &canary, observation));
         }
         let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
@@ -124,19 +128,14 @@ impl Gatekeeper<'_> {
 
     /// The canary group has weight, and its Service may have left the Pods in it for others that are not there yet. Then the
     /// traffic waits for them on stable.
-    fn other_pods(&self, stable: &Side, canary: &Side, observation: &Observation) -> Passage {
+    fn other_pods(&self, awaits: Cause, stable: &Side, canary: &Side, observation: &Observation) -> Passage {
         let wish = self.wish;
-        let closed = self.closed(Direction::ToCanary, stable, canary, None);
         // Some Pods of its own are some reason to stay.
         let leave =
             canary.healthy == 0 && stable.healthy > 0 && wish.gates.may_rise(stable, canary, self.recorded.no_pods);
-        let split = match (&closed, leave) {
-            (None, _) => Some(wish.split.clone()),
-            (Some(_), true) => Some(Split { canary_weight: 0, ..wish.split.clone() }),
-            (Some(_), false) => None,
-        };
+        let split = leave.then(|| Split { canary_weight: 0, ..wish.split.clone() });
         let stable_serves_all = self.stable_serves_all(stable, canary, observation);
-        Passage { split, directions: vec![Direction::ToStable], awaits: closed, stable_serves_all }
+        Passage { split, directions: vec![Direction::ToStable], awaits: Some(awaits), stable_serves_all }
     }
 
     /// What a move this way waits for, if its gate is closed.

@@ -306,19 +306,22 @@ async fn the_same_weight_for_another_version_waits_for_its_pods() {
     fake.register("canary", NEW);
     let router = router(&fake);
     router.set_weight(&rollout, 30, &[]).await.unwrap();
-    // A third version: the canary Service has left the Pods that the group still holds.
-    rollout.status.current_pod_hash = "newest".to_owned();
-    fake.select("web-canary", "newest", 40..50);
-    let (answer, before) = tokio::join!(
-        router.set_weight(&rollout, 30, &[]),
-        after(10, || {
-            let before = fake.shares();
-            fake.register("canary", 40..50);
-            before
-        })
-    );
-    answer.unwrap();
-    assert_eq!((before, fake.shares()), (vec![("http", 100, 0)], vec![("http", 70, 30)]));
+    // A third version: the canary Service has left the Pods that the group still holds. Its first weight may be smaller.
+    for (version, pods, weight, stable) in [("newer", 40..50, 30, 70), ("newest", 60..70, 10, 90)] {
+        rollout.status.current_pod_hash = version.to_owned();
+        fake.select("web-canary", version, pods.clone());
+        let (answer, before) = tokio::join!(
+            router.set_weight(&rollout, weight, &[]),
+            after(10, || {
+                let before = fake.shares();
+                fake.register("canary", pods);
+                before
+            })
+        );
+        answer.unwrap();
+        let canary = u32::try_from(weight).unwrap();
+        assert_eq!((before, fake.shares()), (vec![("http", 100, 0)], vec![("http", stable, canary)]));
+    }
 }
 
 #[tokio::test(start_paused = true)]

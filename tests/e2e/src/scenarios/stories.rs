@@ -40,7 +40,18 @@ pub(super) struct Story {
     /// Where the second group's share of the weight turned from rising to falling, or ended; nothing if that may differ.
     peaks: Option<&'static [u32]>,
     /// Requests fail for a reason that no plugin can prevent: they are counted and not judged.
-    harms: bool,
+    harms: Harms,
+    /// The group with the newer Pods empties before any of them is registered, and stable takes all for a moment, with the Pods
+    /// it has.
+    crowds: bool,
+}
+
+/// Where a story costs requests, whoever routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harms {
+    Nowhere,
+    WithDynamicStableScale,
+    Everywhere,
 }
 
 impl Story {
@@ -54,7 +65,8 @@ impl Story {
         acts: &[],
         ends: "2",
         peaks: Some(&[100]),
-        harms: false,
+        harms: Harms::Nowhere,
+        crowds: false,
     };
 }
 
@@ -89,12 +101,21 @@ pub(super) const STORIES: &[Story] = &[
         peaks: Some(&[50]),
         ..Story::DEFAULT
     },
-    Story { name: "back_from_100", acts: &[Release("2"), PausedAt(100), Back, Healthy], ends: "1", ..Story::DEFAULT },
+    // With dynamicStableScale stable has no Pod at 100. The controller moves the canary Service to it as soon as one is ready,
+    // and asks for a weight only then.
+    Story {
+        name: "back_from_100",
+        acts: &[Release("2"), PausedAt(100), Back, Healthy],
+        ends: "1",
+        harms: Harms::WithDynamicStableScale,
+        ..Story::DEFAULT
+    },
     Story {
         name: "interrupted",
         acts: &[Release("2"), PausedAt(50), Release("3"), Healthy],
         ends: "3",
         peaks: Some(&[50, 100]),
+        crowds: true,
         ..Story::DEFAULT
     },
     Story {
@@ -151,7 +172,7 @@ pub(super) const STORIES: &[Story] = &[
         acts: &[Release("2"), PausedAt(50), Release("3"), Healthy],
         ends: "3",
         peaks: None,
-        harms: true,
+        harms: Harms::Everywhere,
         ..Story::DEFAULT
     },
 ];
@@ -186,7 +207,8 @@ impl Story {
 
         let history = world.history(&balancer, self.services, &end).await?;
         say(format_args!("{}: {} requests, {} failed", world.namespace, seen.requests(), seen.failed()));
-        if self.harms {
+        let harms = self.harms == Harms::Everywhere || (dynamic && self.harms == Harms::WithDynamicStableScale);
+        if harms {
             let share = seen.failed() as f64 / seen.requests().max(1) as f64 * 100.0;
             let (longest, from_first_to_last) = (seen.longest_failure(), seen.failing());
             say(format_args!(
@@ -214,9 +236,11 @@ impl Story {
         checks::none("weights were recorded before they were true", checks::recorded_before_true(&history))?;
         checks::none("the rules went different ways", checks::rules_apart(&history))?;
         checks::none("weights of others were touched", checks::foreign_weights_touched(&history))?;
-        if !self.harms {
+        if self.harms != Harms::Everywhere {
             let too_early = checks::let_go_too_early(&history, self.replicas);
             checks::none("pods were let go before their traffic", too_early)?;
+        }
+        if self.harms != Harms::Everywhere && !self.crowds {
             let beyond = checks::raised_beyond_pods(&history, self.replicas, MIN_HEALTHY_PERCENT);
             checks::none("traffic came before the pods for it", beyond)?;
         }
