@@ -105,6 +105,10 @@ measure: $(DIST) $(HOST) ## the numbers in the README
 bench-doors: $(DIST) target/hosts/grpc $(PEER) ## our doors against a plugin in Go, in one run
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture bench::doors
 
+.PHONY: bench-shift
+bench-shift: $(DIST) $(HOST) ## a raise beside the SDK calls that it cannot do without, in one run
+	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture bench::shift
+
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz ## each fuzz target for FUZZ_SECONDS (60), from the bytes in tests/data/wire; needs a nightly toolchain
 	fuzz/seed.sh

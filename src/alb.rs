@@ -10,6 +10,8 @@ pub use aws::Aws;
 pub use error::{Error, ErrorKind};
 pub use rule::{Rule, WeightedGroup};
 use shared::Token;
+#[cfg(test)]
+pub(crate) use shared::tests::fake as fake_aws;
 pub use shared::{BucketSize, Shared};
 
 mod arn;

@@ -27,7 +27,7 @@ mod ledger;
 mod limiter;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The attempts of one call, the first included.
 const ATTEMPTS: usize = 4;

@@ -110,7 +110,11 @@ impl Follower {
         self.track.shown = None;
         self.track.was_true = false;
         match guard::deviation(&ask.wish) {
-            Deviation::PutBack => self.report.put_back(ask, &rule, &shown),
+            Deviation::PutBack => {
+                self.report.put_back(ask, &rule, &shown);
+                // What was seen before does not stand any more.
+                self.report.unfinished(&Cause::Unconfirmed(rule).into());
+            }
             Deviation::Report => {
                 self.report.changed(ask, &rule, &shown);
                 self.report.unfinished(&Cause::Changed { rule, shown }.into());
@@ -166,6 +170,8 @@ impl Follower {
 
     /// Looks at the rules now and then, until they are not as they were.
     async fn guard(&mut self, ask: &mut Arc<Ask>, mut seen: Instant) -> Watched {
+        // Where nothing is new, no older write of somebody else is likelier than at any other time.
+        let is_new = self.track.written || !self.track.was_true;
         self.track.was_true = true;
         self.track.written = false;
         let settled = Instant::now();
@@ -173,7 +179,7 @@ impl Follower {
             if self.calls.ended().elapsed() > guard::EXPIRES_AFTER {
                 return Watched::Expired;
             }
-            let interval = guard::next_look(&ask.wish, settled.elapsed());
+            let interval = guard::next_look(&ask.wish, is_new, settled.elapsed());
             let asked = tokio::select! {
                 biased;
                 () = self.next_call(ask) => true,

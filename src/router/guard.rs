@@ -26,10 +26,11 @@ pub(super) enum Deviation {
     Report,
 }
 
-/// How long until the next look at rules that have been true for `settled`. None: when somebody asks.
-pub(super) fn next_look(wish: &Wish, settled: Duration) -> Option<Duration> {
+/// How long until the next look at rules that have been true for `settled`, and were not before if that `is_new`. None: when
+/// somebody asks.
+pub(super) fn next_look(wish: &Wish, is_new: bool, settled: Duration) -> Option<Duration> {
     let mid_update = !wish.is_promoted();
-    if settled < FIRST {
+    if is_new && settled < FIRST {
         return Some(SOON);
     }
     match settled.as_secs() {

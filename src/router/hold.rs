@@ -114,6 +114,10 @@ impl Held<'_> {
                             continue;
                         }
                     }
+                    // AWS cannot say now whether it still is so. That is no reason to stop a host that wishes nothing new.
+                    if progress.borrow().was_settled(ask) {
+                        return Ok(());
+                    }
                     return if decided == Answer::BlockThenSoft { soft(ask, &why()) } else { Err(why()) };
                 }
             }

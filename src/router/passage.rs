@@ -62,6 +62,9 @@ impl Gatekeeper<'_> {
         if !gated && !promotes && !stands_for_others {
             return Ok(Passage::free(&wish.split));
         }
+        if !promotes && directions == [Direction::ToCanary] {
+            return self.raise().await;
+        }
         let sides = try_join(
             self.side(&wish.services.stable, &wish.split.stable),
             self.side(&wish.services.canary, &wish.split.canary),
@@ -89,6 +92,20 @@ impl Gatekeeper<'_> {
         let split = closed.is_none().then(|| wish.split.clone());
         let stable_serves_all = self.stable_serves_all(&stable, &canary, observation);
         Ok(Passage { split, directions, awaits: closed, stable_serves_all })
+    }
+
+    /// The canary gets more. DescribeTargetHealth sees one group a call, so where its Pods are there nobody looks at stable's.
+    async fn raise(&self) -> Result<Passage, Cause> {
+        let wish = self.wish;
+        let canary = self.side(&wish.services.canary, &wish.split.canary).await?;
+        let awaits = if wish.gates.is_open(&canary, self.recorded.no_pods) {
+            None
+        } else {
+            let stable = self.side(&wish.services.stable, &wish.split.stable).await?;
+            self.closed(Direction::ToCanary, &stable, &canary, None)
+        };
+        let split = awaits.is_none().then(|| wish.split.clone());
+        Ok(Passage { split, directions: vec![Direction::ToCanary], awaits, stable_serves_all: false })
     }
 
     fn promotion(

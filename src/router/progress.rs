@@ -96,12 +96,19 @@ impl Progress {
         }
         match &self.state {
             State::Settled { seen: Some(seen), .. } if seen.elapsed() < OBSERVATION_STANDS => Stage::Settled,
-            State::Settled { unseen: Some(_), .. } if is_news => Stage::Unseen,
+            // The follower looks again and again, so this is no older than a look's time.
+            State::Settled { unseen: Some(_), .. } => Stage::Unseen,
             // At rest nothing is scaled by weights: the look that is due does not have to be waited for.
             State::Settled { .. } if ask.wish.is_promoted() => Stage::Settled,
             State::Unfinished { stage, .. } if is_news => *stage,
             State::Begun | State::Settled { .. } | State::Unfinished { .. } => Stage::Underway,
         }
+    }
+
+    /// The wish of `ask` was true when its rules were seen last. Only a look that is due is missing.
+    pub(super) fn was_settled(&self, ask: &Ask) -> bool {
+        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
+        ours && matches!(self.state, State::Settled { .. }) && !ask.wish.is_promoted_next()
     }
 
     /// What decides about the answer to `ask`, for a call that began then.

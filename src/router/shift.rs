@@ -4,11 +4,12 @@
 //! A pass may be dropped at any point, when a newer wish has come. What was sent is carried through all the same, and its
 //! locks are kept until then.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use super::Settings;
@@ -32,6 +33,9 @@ const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often Pods and target health are looked at while a gate is closed. What they showed is good for as long.
 pub(super) const GATE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A write that has waited for so long waits for others of the same account, and people should know.
+const IN_A_QUEUE: Duration = Duration::from_secs(2);
 
 /// What all shifts work with.
 #[derive(Clone, Debug)]
@@ -109,19 +113,25 @@ impl Shift<'_> {
 
     /// What the gates let through, and the weights by which they decided: they were read without a lock.
     async fn pass_gates(&mut self, rules: &[RuleArn]) -> Result<(Passage, Observation), Unfinished> {
+        let observation = self.observe(rules, Instant::now()).await?;
+        let passage = self.let_through(&observation).await?;
+        Ok((passage, observation))
+    }
+
+    /// What the gates let through now, for rules that looked like this.
+    async fn let_through(&mut self, observation: &Observation) -> Result<Passage, Unfinished> {
         let wish = &self.ask.wish;
         let began = Instant::now();
-        let observation = self.observe(rules, began).await?;
         // A rule that cannot carry the wish is an error before anybody is waited for.
-        let nothing_to_do = plan(&wish.split, &observation)?.is_empty();
+        let nothing_to_do = plan(&wish.split, observation)?.is_empty();
         if nothing_to_do && self.track.was_true && !wish.is_promoted_next() {
-            return Ok((Passage::free(&wish.split), observation));
+            return Ok(Passage::free(&wish.split));
         }
         // Whatever was true before, the rules say otherwise now.
         self.track.was_true &= nothing_to_do;
         if wish.gates.are_off() {
-            self.report.sight(Sight { began, toward: toward(&wish.split, &observation), stable_serves_all: false });
-            return Ok((Passage::free(&wish.split), observation));
+            self.report.sight(Sight { began, toward: toward(&wish.split, observation), stable_serves_all: false });
+            return Ok(Passage::free(&wish.split));
         }
         let gatekeeper = Gatekeeper {
             balancer: &*self.means.balancer,
@@ -130,10 +140,10 @@ impl Shift<'_> {
             recorded: self.ask.recorded,
             was_true: self.track.was_true,
         };
-        let passage = gatekeeper.let_through(&observation).await?;
-        let (toward, stable_serves_all) = (toward(&wish.split, &observation), passage.stable_serves_all);
+        let passage = gatekeeper.let_through(observation).await?;
+        let (toward, stable_serves_all) = (toward(&wish.split, observation), passage.stable_serves_all);
         self.report.sight(Sight { began, toward, stable_serves_all });
-        Ok((passage, observation))
+        Ok(passage)
     }
 
     /// Writes the rules that do not show this division, and observes until all do. Answers with that observation, and which
@@ -146,7 +156,7 @@ impl Shift<'_> {
         looked: &Observation,
     ) -> Result<(Observation, Option<Direction>), Unfinished> {
         let mut turns = self.turns(split, looked).await?;
-        self.look_again(passage, rules, looked.began).await?;
+        self.look_again(passage, looked).await?;
         let locked = self.means.locks.lock(rules).await;
         let observation = self.observe(rules, Instant::now()).await?;
         let planned = plan(split, &observation)?;
@@ -189,12 +199,17 @@ impl Shift<'_> {
             let turn = self.means.balancer.turn(rule.arn(), urgency).await;
             (rule.arn().clone(), turn)
         });
-        Ok(join_all(turns).await)
+        let mut turns = pin!(join_all(turns));
+        if let Ok(turns) = timeout(IN_A_QUEUE, &mut turns).await {
+            return Ok(turns);
+        }
+        self.report.unfinished(&Cause::Turn.into());
+        Ok(turns.await)
     }
 
-    /// Right before a write: what was looked at a while ago is looked at again. Where no call is there to say so, the
-    /// Rollout must still mean this wish, too.
-    async fn look_again(&mut self, passage: &Passage, rules: &[RuleArn], looked: Instant) -> Result<(), Unfinished> {
+    /// Right before a write: Pods that were looked at a while ago are looked at again. Where no call is there to say so, the
+    /// Rollout must still mean this wish, too. The rules are read again in a moment, with their locks.
+    async fn look_again(&mut self, passage: &Passage, looked: &Observation) -> Result<(), Unfinished> {
         let on_our_own = self.calls.is_empty();
         if on_our_own {
             let metadata = &self.ask.rollout.metadata;
@@ -203,8 +218,8 @@ impl Shift<'_> {
                 return Err(Cause::Outdated.into());
             }
         }
-        if on_our_own || looked.elapsed() > GATE_INTERVAL {
-            let (again, _) = self.pass_gates(rules).await?;
+        if on_our_own || looked.began.elapsed() > GATE_INTERVAL {
+            let again = self.let_through(looked).await?;
             if again.split != passage.split {
                 return Err(again.awaits.map_or_else(|| Cause::Changing.into(), Unfinished::from));
             }

@@ -1,6 +1,8 @@
 //! The router against a load balancer in memory, on a stopped clock.
 
 mod alone;
+mod contrary;
+mod crowd;
 mod echo;
 mod fake;
 mod gates;

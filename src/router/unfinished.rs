@@ -79,6 +79,11 @@ pub(super) enum Cause {
     Changed { rule: RuleArn, shown: String },
     #[error("what a gate showed has changed while leave to write was waited for")]
     Changing,
+    #[error(
+        "the write waits for its turn: AWS takes only so many weight changes a second from an account (--modify-rate), and \
+         others came first"
+    )]
+    Turn,
     #[error("a write was cut off, and nobody knows what it did")]
     CutOff,
     #[error(
@@ -123,6 +128,7 @@ impl Unfinished {
             | Cause::Moved(_)
             | Cause::Changing
             | Cause::CutOff
+            | Cause::Turn
             | Cause::Settling(_)
             | Cause::Echo { .. } => Retry::Soon,
             Cause::Rising { .. }

@@ -13,8 +13,8 @@ use crate::alb::{Error, ErrorKind};
 
 /// Room in a call goes to what somebody asked for this recently, since he is likely to ask again,
 const OF_INTEREST: Duration = Duration::from_secs(120);
-/// and whose look is at least this old.
-const WORTH_A_LOOK: Duration = Duration::from_secs(15);
+/// and whose look is at least this old. A look more costs nothing; guards look every few seconds.
+const WORTH_A_LOOK: Duration = Duration::from_secs(1);
 /// What nobody asked for in this time is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
@@ -309,8 +309,8 @@ mod tests {
             assert!(matches!(looks.ask(&key, Some(start), at(start, 110)), Asked::Known(..)));
         }
         let _answers = [5, 6].map(|key| wait(&mut looks, key, None, at(start, 115)));
-        let call = looks.begin(2, at(start, 115)).unwrap();
-        see(&mut looks, &call, at(start, 115), "seen");
+        let call = looks.begin(2, at(start, 121)).unwrap();
+        see(&mut looks, &call, at(start, 121), "seen");
         let _answer = wait(&mut looks, 7, None, at(start, 121));
         let call = looks.begin(4, at(start, 121)).unwrap();
         assert_eq!(call.keys, [7, 2, 4]);

@@ -1,6 +1,6 @@
 //! Many callers before a small AWS in memory, on a stopped clock.
 
-mod fake;
+pub(crate) mod fake;
 mod reads;
 mod writes;
 

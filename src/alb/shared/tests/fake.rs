@@ -8,106 +8,124 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::alb::{
-    Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup,
+    BucketSize, Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency,
+    WeightedGroup,
 };
 
-/// AWS's bucket for writes, see `BucketSize::MODIFY`.
-pub(super) const BURST: f64 = 20.0;
-pub(super) const PER_SECOND: f64 = 3.0;
+#[derive(Debug)]
+pub(crate) struct FakeAws(Mutex<State>);
 
 #[derive(Debug)]
-pub(super) struct FakeAws(Mutex<State>);
-
-#[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     rng: fastrand::Rng,
-    /// Rules that exist, with the weight of their only group.
-    rules: BTreeMap<RuleArn, u32>,
+    /// Rules that exist, with their groups.
+    rules: BTreeMap<RuleArn, Vec<WeightedGroup>>,
     /// A rule shows when it was looked at, in milliseconds after this, instead of its weight.
-    pub(super) shows_time_since: Option<Instant>,
+    pub(crate) shows_time_since: Option<Instant>,
+    /// No call gets an answer but an error.
+    pub(crate) down: bool,
     /// How the next calls of an operation end.
-    pub(super) failures: HashMap<&'static str, Vec<Failure>>,
-    pub(super) delay: std::ops::Range<u64>,
-    tokens: f64,
-    refilled: Instant,
+    pub(crate) failures: HashMap<&'static str, Vec<Failure>>,
+    pub(crate) delay: std::ops::Range<u64>,
+    writes: Tokens,
+    reads: Tokens,
     /// What DescribeRules was asked for, call by call.
-    pub(super) looks: Vec<Vec<RuleArn>>,
-    pub(super) looks_around: usize,
-    pub(super) looks_at_targets: usize,
+    pub(crate) looks: Vec<Vec<RuleArn>>,
+    pub(crate) looks_around: usize,
+    pub(crate) looks_at_targets: usize,
     /// Writes in the order they were taken.
-    pub(super) written: Vec<RuleArn>,
-    pub(super) throttled: usize,
+    pub(crate) written: Vec<RuleArn>,
+    /// When the last of them was.
+    pub(crate) last_written: Option<Instant>,
+    /// Calls of any kind that found AWS's bucket empty.
+    pub(crate) throttled: usize,
+}
+
+/// One of AWS's buckets.
+#[derive(Debug)]
+struct Tokens {
+    size: BucketSize,
+    left: f64,
+    refilled: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Kind(ErrorKind, &'static str),
     Panic,
 }
 
-pub(super) fn rule(number: usize) -> RuleArn {
+pub(crate) fn rule(number: usize) -> RuleArn {
     format!("arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/{number}").parse().unwrap()
 }
 
-pub(super) fn rules(count: usize) -> Vec<RuleArn> {
+pub(crate) fn rules(count: usize) -> Vec<RuleArn> {
     (0..count).map(rule).collect()
 }
 
-pub(super) fn group(number: usize) -> TargetGroupArn {
+pub(crate) fn group(number: usize) -> TargetGroupArn {
     format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/g{number}/1").parse().unwrap()
 }
 
-pub(super) fn weight(weight: u32) -> Vec<WeightedGroup> {
+pub(crate) fn weight(weight: u32) -> Vec<WeightedGroup> {
     vec![WeightedGroup { group: group(0), weight }]
 }
 
 impl FakeAws {
-    pub(super) fn new(count: usize, seed: u64) -> Arc<Self> {
+    /// Rules with one group each.
+    pub(crate) fn new(count: usize, seed: u64) -> Arc<Self> {
+        Self::with_rules(rules(count).into_iter().map(|rule| (rule, weight(0))), seed)
+    }
+
+    pub(crate) fn with_rules(rules: impl IntoIterator<Item = (RuleArn, Vec<WeightedGroup>)>, seed: u64) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             rng: fastrand::Rng::with_seed(seed),
-            rules: rules(count).into_iter().map(|rule| (rule, 0)).collect(),
+            rules: rules.into_iter().collect(),
             shows_time_since: None,
+            down: false,
             failures: HashMap::new(),
             delay: 20..120,
-            tokens: BURST,
-            refilled: Instant::now(),
+            writes: Tokens::full(BucketSize::MODIFY),
+            reads: Tokens::full(BucketSize::DESCRIBE),
             looks: Vec::new(),
             looks_around: 0,
             looks_at_targets: 0,
             written: Vec::new(),
+            last_written: None,
             throttled: 0,
         })))
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn all_rules(&self) -> Vec<RuleArn> {
+    pub(crate) fn all_rules(&self) -> Vec<RuleArn> {
         rules(self.state().rules.len())
     }
 
     /// Another tool writes: it draws from the same bucket, and does not care about us. False when it was throttled.
-    pub(super) fn another_tool_writes(&self) -> bool {
-        self.state().draw()
+    pub(crate) fn another_tool_writes(&self) -> bool {
+        self.state().writes.draw(1.0)
     }
 
     /// Somebody else changes a rule.
-    pub(super) fn change(&self, rule: &RuleArn, weight: u32) {
-        self.state().rules.insert(rule.clone(), weight);
+    pub(crate) fn change(&self, rule: &RuleArn, weight: u32) {
+        self.state().rules.insert(rule.clone(), self::weight(weight));
     }
 
-    pub(super) fn delete(&self, rule: &RuleArn) {
+    pub(crate) fn delete(&self, rule: &RuleArn) {
         self.state().rules.remove(rule);
     }
 
-    pub(super) fn weight_of(&self, rule: &RuleArn) -> u32 {
-        self.state().rules[rule]
+    /// The weight of a rule's first group.
+    pub(crate) fn weight_of(&self, rule: &RuleArn) -> u32 {
+        self.state().rules[rule][0].weight
     }
 
     /// A rule as it is now.
-    pub(super) fn read(&self, rule: &RuleArn) -> Rule {
-        Rule::forwarding(rule.clone(), &weight(self.weight_of(rule)))
+    pub(crate) fn read(&self, rule: &RuleArn) -> Rule {
+        Rule::forwarding(rule.clone(), &self.state().rules[rule])
     }
 
     /// One way over the network.
@@ -120,26 +138,42 @@ impl FakeAws {
         sleep(Duration::from_millis(delay)).await;
     }
 
-    /// Goes there, and fails where a failure was ordered.
-    async fn begin(&self, operation: &'static str) -> Result<(), Error> {
+    /// Goes there, and fails where a failure was ordered, or where its bucket does not hold so many tokens.
+    async fn begin(&self, operation: &'static str, cost: f64) -> Result<(), Error> {
         self.travel().await;
-        let failure = self.state().failures.get_mut(operation).and_then(Vec::pop);
+        let mut state = self.state();
+        let failure = state.failures.get_mut(operation).and_then(Vec::pop);
+        let failure =
+            failure.or_else(|| state.down.then_some(Failure::Kind(ErrorKind::Transient, "ServiceUnavailable")));
         match failure {
-            None => Ok(()),
-            Some(Failure::Kind(kind, code)) => Err(Error::fake(kind, operation, code)),
-            Some(Failure::Panic) => panic!("as ordered"),
+            Some(Failure::Kind(kind, code)) => return Err(Error::fake(kind, operation, code)),
+            Some(Failure::Panic) => {
+                drop(state);
+                panic!("as ordered");
+            }
+            None => {}
         }
+        let bucket = if operation == "write" { &mut state.writes } else { &mut state.reads };
+        if !bucket.draw(cost) {
+            state.throttled += 1;
+            return Err(Error::fake(ErrorKind::Transient, operation, "Throttling"));
+        }
+        Ok(())
     }
 }
 
-impl State {
-    fn draw(&mut self) -> bool {
+impl Tokens {
+    fn full(size: BucketSize) -> Self {
+        Self { size, left: f64::from(size.burst), refilled: Instant::now() }
+    }
+
+    fn draw(&mut self, cost: f64) -> bool {
         let now = Instant::now();
-        let earned = (now - self.refilled).as_secs_f64() * PER_SECOND;
-        self.tokens = (self.tokens + earned).min(BURST);
+        let earned = (now - self.refilled).as_secs_f64() * self.size.per_second;
+        self.left = (self.left + earned).min(f64::from(self.size.burst));
         self.refilled = now;
-        let enough = self.tokens >= 1.0;
-        self.tokens -= if enough { 1.0 } else { 0.0 };
+        let enough = self.left >= cost;
+        self.left -= if enough { cost } else { 0.0 };
         enough
     }
 }
@@ -149,12 +183,12 @@ impl LoadBalancer for FakeAws {
     async fn observe(&self, rules: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         let began = Instant::now();
         self.state().looks.push(rules.to_vec());
-        self.begin("observe").await?;
+        self.begin("observe", 1.0).await?;
         let seen: Result<Vec<Rule>, Error> = {
             let state = self.state();
             let time = state.shows_time_since.map(|since| u32::try_from(since.elapsed().as_millis()).unwrap());
             let seen = rules.iter().map(|arn| match state.rules.get(arn) {
-                Some(shown) => Ok(Rule::forwarding(arn.clone(), &weight(time.unwrap_or(*shown)))),
+                Some(shown) => Ok(Rule::forwarding(arn.clone(), &time.map_or_else(|| shown.clone(), weight))),
                 None => Err(Error::fake(ErrorKind::Missing, "one of them", "RuleNotFound")),
             });
             seen.collect()
@@ -166,7 +200,7 @@ impl LoadBalancer for FakeAws {
     async fn rules_around(&self, _: &TargetGroupArn) -> Result<Observation, Error> {
         let began = Instant::now();
         self.state().looks_around += 1;
-        self.begin("look around").await?;
+        self.begin("look around", 4.0).await?;
         let groups: Vec<_> = (0..5).map(|number| WeightedGroup { group: group(number), weight: 1 }).collect();
         Ok(Observation { began, rules: vec![Rule::forwarding(rule(0), &groups)] })
     }
@@ -176,16 +210,12 @@ impl LoadBalancer for FakeAws {
     }
 
     async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup], _: Turn) -> Result<(), Error> {
-        self.begin("write").await?;
+        self.begin("write", 1.0).await?;
         {
             let mut state = self.state();
-            if !state.draw() {
-                state.throttled += 1;
-                return Err(Error::fake(ErrorKind::Transient, rule.arn().as_str(), "Throttling"));
-            }
-            let set = groups.iter().find(|set| set.group == group(0)).unwrap().weight;
-            state.rules.insert(rule.arn().clone(), set);
+            state.rules.insert(rule.arn().clone(), groups.to_vec());
             state.written.push(rule.arn().clone());
+            state.last_written = Some(Instant::now());
         }
         self.travel().await;
         Ok(())
@@ -193,7 +223,7 @@ impl LoadBalancer for FakeAws {
 
     async fn targets(&self, group: &TargetGroupArn, _: Instant) -> Result<Vec<Target>, Error> {
         self.state().looks_at_targets += 1;
-        self.begin("targets").await?;
+        self.begin("targets", 1.0).await?;
         Ok(vec![Target { id: group.as_str().to_owned(), port: Some(80), healthy: true }])
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::fake::{BURST, PER_SECOND};
 use super::*;
 
 /// What so many writes take at least.
 fn bucket_limit(writes: usize) -> Duration {
-    Duration::from_secs_f64((writes as f64 - BURST) / PER_SECOND)
+    Duration::from_secs_f64((writes as f64 - f64::from(BucketSize::MODIFY.burst)) / BucketSize::MODIFY.per_second)
 }
 
 /// Everyone writes its rule once, now.
