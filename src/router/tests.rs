@@ -7,6 +7,7 @@ mod echo;
 mod fake;
 mod gates;
 mod settle;
+mod users;
 
 use serde_json::json;
 

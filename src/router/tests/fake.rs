@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -31,6 +32,10 @@ pub(super) struct Fake {
 #[derive(Debug, Default)]
 struct State {
     rules: BTreeMap<String, Vec<WeightedGroup>>,
+    /// When a rule got which groups, whoever wrote them. The oldest comes first.
+    changes: Vec<(Instant, String, Vec<WeightedGroup>)>,
+    /// The rules of the largest observation.
+    most_at_once: usize,
     /// What observations show instead, and how many more of them.
     stale: Option<(BTreeMap<String, Vec<WeightedGroup>>, usize)>,
     put_back: HashMap<String, Vec<WeightedGroup>>,
@@ -69,7 +74,9 @@ fn weighted(weights: Weights<'_>) -> Vec<WeightedGroup> {
 impl Fake {
     pub(super) fn new(rules: &[(&str, Weights<'_>)]) -> Arc<Self> {
         let fake = Self::default();
-        fake.state().rules = rules.iter().map(|(name, weights)| ((*name).to_owned(), weighted(weights))).collect();
+        for (rule, weights) in rules {
+            fake.set(rule, weights);
+        }
         Arc::new(fake)
     }
 
@@ -120,7 +127,7 @@ impl Fake {
 
     /// Somebody else writes.
     pub(super) fn set(&self, rule: &str, weights: Weights<'_>) {
-        self.state().rules.insert(rule.to_owned(), weighted(weights));
+        self.state().change(rule.to_owned(), weighted(weights));
     }
 
     /// Somebody else writes right before the observation of this number, counted from 1.
@@ -131,7 +138,7 @@ impl Fake {
     pub(super) fn replace(&self, old: &str, new: &str, weights: Weights<'_>) {
         let mut state = self.state();
         state.rules.remove(old).unwrap();
-        state.rules.insert(new.to_owned(), weighted(weights));
+        state.change(new.to_owned(), weighted(weights));
     }
 
     /// What the host would give the update up for.
@@ -159,6 +166,20 @@ impl Fake {
 
     pub(super) fn weights(&self, rule: &str) -> Vec<u32> {
         self.state().rules[rule].iter().map(|held| held.weight).collect()
+    }
+
+    /// The weights by which a node of the load balancer that learns of each change so late still divides the traffic.
+    pub(super) fn weights_at_a_node(&self, rule: &str, lag: Duration) -> Vec<u32> {
+        let state = self.state();
+        let mut changes = state.changes.iter().filter(|(_, changed, _)| changed == rule);
+        let first = changes.next();
+        let last = changes.rfind(|(at, ..)| at.elapsed() >= lag).or(first).unwrap();
+        last.2.iter().map(|held| held.weight).collect()
+    }
+
+    /// How many rules were asked for in one call, at most.
+    pub(super) fn most_rules_at_once(&self) -> usize {
+        self.state().most_at_once
     }
 
     /// The weights of stable and canary, rule by rule.
@@ -202,15 +223,23 @@ impl Fake {
     }
 }
 
+impl State {
+    fn change(&mut self, rule: String, groups: Vec<WeightedGroup>) {
+        self.changes.push((Instant::now(), rule.clone(), groups.clone()));
+        self.rules.insert(rule, groups);
+    }
+}
+
 #[async_trait]
 impl LoadBalancer for Fake {
     async fn observe(&self, rules: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         let began = Instant::now();
         self.begin("observe").await?;
         let mut state = self.state();
+        state.most_at_once = state.most_at_once.max(rules.len());
         if let Some((left, rule, groups)) = state.meddle.take() {
             if left == 1 {
-                state.rules.insert(rule, groups);
+                state.change(rule, groups);
             } else {
                 state.meddle = Some((left - 1, rule, groups));
             }
@@ -246,7 +275,7 @@ impl LoadBalancer for Fake {
         self.begin(&format!("write {name}")).await?;
         let mut state = self.state();
         let groups = state.put_back.remove(&name).unwrap_or_else(|| groups.to_vec());
-        state.rules.insert(name, groups);
+        state.change(name, groups);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const OLD: std::ops::Range<u8> = 10..20;
+pub(super) const OLD: std::ops::Range<u8> = 10..20;
 pub(super) const NEW: std::ops::Range<u8> = 20..30;
 
 /// The version `old` is stable, with all traffic and ten healthy pods; `new` is being tried, and none of its pods is in
@@ -43,7 +43,7 @@ pub(super) fn promotion() -> (Arc<Fake>, Rollout) {
     (fake, rollout)
 }
 
-async fn after<T>(seconds: u64, change: impl FnOnce() -> T) -> T {
+pub(super) async fn after<T>(seconds: u64, change: impl FnOnce() -> T) -> T {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     change()
 }
