@@ -93,6 +93,10 @@ $(BOTO): tests/boto/requirements.txt
 	target/boto/bin/pip install --quiet --disable-pip-version-check -r tests/boto/requirements.txt
 	@touch $@
 
+.PHONY: simulate
+simulate: ## more stories of the simulation than `make test` plays; SEEDS=100000, or SEED=7 for one and its story
+	SEEDS=$(SEEDS) SEED=$(SEED) $(CARGO) test --locked --test integration -- --nocapture simulation::the_router
+
 .PHONY: soak
 soak: ## a minute of everything at once in the lab, after which all its books must agree
 	$(CARGO) test --locked -p lab --test soak -- --ignored --nocapture

@@ -22,7 +22,7 @@ pub(crate) mod counters;
 pub(crate) mod fixture;
 mod health;
 mod listeners;
-mod node;
+pub(crate) mod node;
 mod pattern;
 mod probe;
 mod proxy;

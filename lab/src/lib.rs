@@ -8,6 +8,7 @@
 //!   count what becomes of every request.
 //! * [`kubernetes`] is a small cluster in memory, [`workload`] the pods in it: they serve real HTTP, come and go.
 //! * [`load_balancer_controller`] is a rival that writes the same rules, and registers the pods.
+//! * [`simulated`] is a load balancer without sockets, for simulations in paused time.
 //! * [`rollouts_controller`] asks for weights as Argo Rollouts does, through the real plugin or the built-in way.
 //! * [`demo`] puts all of it on one stage, with customers who keep count.
 //!
@@ -33,6 +34,7 @@ pub mod load_balancer_controller;
 pub mod rollouts_controller;
 pub mod scenario;
 mod server;
+pub mod simulated;
 pub mod workload;
 
 pub use control_plane::buckets::{BucketLevel, BucketLevels, BucketSize, BucketSizes};

@@ -29,6 +29,7 @@ pub use built_in::BuiltIn;
 pub use controller::Controller;
 pub use objects::{POD_HASH, Unreadable};
 pub use plugin_process::PluginProcess;
+pub use queue::Queue;
 pub use reconcile::reconcile;
 pub use rollout::{
     Alb, Canary, CanaryScale, Metadata, Pause, PingPong, Rollout, Spec, Step, Stickiness, Strategy, TrafficRouting,

@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 
 use serde::Serialize;
 
+use crate::control_plane::ControlPlane;
 use crate::control_plane::error::ApiError;
 use crate::control_plane::model::shapes::{
     Action, ActionType, Condition, FixedResponseConfig, ForwardConfig, OidcConfig, PatternConfig, Rewrite,
@@ -44,14 +45,14 @@ pub struct TwoListeners {
 ///
 /// Both default actions answer 404. Fails if the lab already has something of these names with other settings.
 pub fn two_listeners(lab: &Lab) -> Result<TwoListeners, ApiError> {
-    let load_balancer = load_balancer(lab, "shop")?;
-    let stable = target_group(lab, "shop-stable")?;
-    let canary = target_group(lab, "shop-canary")?;
-    let foreign = target_group(lab, "legacy")?;
-    let http_listener = listener(lab, &load_balancer, ListenerProtocol::Http, 80)?;
-    let https_listener = listener(lab, &load_balancer, ListenerProtocol::Https, 443)?;
+    let load_balancer = load_balancer(lab.control_plane(), "shop")?;
+    let stable = target_group(lab.control_plane(), "shop-stable")?;
+    let canary = target_group(lab.control_plane(), "shop-canary")?;
+    let foreign = target_group(lab.control_plane(), "legacy")?;
+    let http_listener = listener(lab.control_plane(), &load_balancer, ListenerProtocol::Http, 80)?;
+    let https_listener = listener(lab.control_plane(), &load_balancer, ListenerProtocol::Https, 443)?;
     let http_rule = rule(
-        lab,
+        lab.control_plane(),
         CreateRule {
             listener_arn: http_listener.clone(),
             priority: 10,
@@ -61,7 +62,7 @@ pub fn two_listeners(lab: &Lab) -> Result<TwoListeners, ApiError> {
         },
     )?;
     let https_rule = rule(
-        lab,
+        lab.control_plane(),
         CreateRule {
             listener_arn: https_listener.clone(),
             priority: 10,
@@ -108,12 +109,12 @@ pub struct Web {
 
 /// What Terraform would make for one application: a load balancer, an HTTP listener, a rule that holds two target groups.
 pub fn web(lab: &Lab) -> Result<Web, ApiError> {
-    let load_balancer = load_balancer(lab, "web")?;
-    let stable = target_group(lab, "web-stable")?;
-    let canary = target_group(lab, "web-canary")?;
-    let listener = listener(lab, &load_balancer, ListenerProtocol::Http, 80)?;
+    let load_balancer = load_balancer(lab.control_plane(), "web")?;
+    let stable = target_group(lab.control_plane(), "web-stable")?;
+    let canary = target_group(lab.control_plane(), "web-canary")?;
+    let listener = listener(lab.control_plane(), &load_balancer, ListenerProtocol::Http, 80)?;
     let rule = rule(
-        lab,
+        lab.control_plane(),
         CreateRule {
             listener_arn: listener,
             priority: 1,
@@ -125,17 +126,17 @@ pub fn web(lab: &Lab) -> Result<Web, ApiError> {
     Ok(Web { stable, canary, rule })
 }
 
-fn load_balancer(lab: &Lab, name: &str) -> Result<String, ApiError> {
+pub(crate) fn load_balancer(control_plane: &ControlPlane, name: &str) -> Result<String, ApiError> {
     let input = CreateLoadBalancer {
         name: name.to_owned(),
         subnets: vec!["subnet-0000000000000000a".to_owned(), "subnet-0000000000000000b".to_owned()],
         ..CreateLoadBalancer::default()
     };
-    let made = lab.control_plane().write(AGENT, "CreateLoadBalancer", name, input)?.load_balancers;
+    let made = control_plane.write(AGENT, "CreateLoadBalancer", name, input)?.load_balancers;
     only(made.into_iter().map(|made| made.arn))
 }
 
-fn target_group(lab: &Lab, name: &str) -> Result<String, ApiError> {
+pub(crate) fn target_group(control_plane: &ControlPlane, name: &str) -> Result<String, ApiError> {
     let input = CreateTargetGroup {
         name: name.to_owned(),
         protocol: Some("HTTP".to_owned()),
@@ -144,11 +145,16 @@ fn target_group(lab: &Lab, name: &str) -> Result<String, ApiError> {
         target_type: Some("ip".to_owned()),
         ..CreateTargetGroup::default()
     };
-    let made = lab.control_plane().write(AGENT, "CreateTargetGroup", name, input)?.target_groups;
+    let made = control_plane.write(AGENT, "CreateTargetGroup", name, input)?.target_groups;
     only(made.into_iter().map(|made| made.arn))
 }
 
-fn listener(lab: &Lab, load_balancer: &str, protocol: ListenerProtocol, port: u16) -> Result<String, ApiError> {
+pub(crate) fn listener(
+    control_plane: &ControlPlane,
+    load_balancer: &str,
+    protocol: ListenerProtocol,
+    port: u16,
+) -> Result<String, ApiError> {
     let certificate_arn =
         "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000001".to_owned();
     let input = CreateListener {
@@ -159,13 +165,13 @@ fn listener(lab: &Lab, load_balancer: &str, protocol: ListenerProtocol, port: u1
         default_actions: vec![not_found()],
         ..CreateListener::default()
     };
-    let made = lab.control_plane().write(AGENT, "CreateListener", load_balancer, input)?.listeners;
+    let made = control_plane.write(AGENT, "CreateListener", load_balancer, input)?.listeners;
     only(made.into_iter().map(|made| made.arn))
 }
 
-fn rule(lab: &Lab, input: CreateRule) -> Result<String, ApiError> {
+pub(crate) fn rule(control_plane: &ControlPlane, input: CreateRule) -> Result<String, ApiError> {
     let listener = input.listener_arn.clone();
-    let made = lab.control_plane().write(AGENT, "CreateRule", &listener, input)?.rules;
+    let made = control_plane.write(AGENT, "CreateRule", &listener, input)?.rules;
     only(made.into_iter().map(|made| made.arn))
 }
 
@@ -174,7 +180,7 @@ fn only(mut arns: impl Iterator<Item = String>) -> Result<String, ApiError> {
     arns.next().ok_or_else(|| ApiError::validation("nothing was made"))
 }
 
-fn forward(order: u16, groups: &[(&str, u16)]) -> Action {
+pub(crate) fn forward(order: u16, groups: &[(&str, u16)]) -> Action {
     let target_groups = groups
         .iter()
         .map(|(arn, weight)| TargetGroupTuple { target_group_arn: (*arn).to_owned(), weight: Some(*weight) })
@@ -215,7 +221,7 @@ fn not_found() -> Action {
     Action { r#type: ActionType::FixedResponse, fixed_response_config: Some(config), ..Action::default() }
 }
 
-fn host(name: &str) -> Condition {
+pub(crate) fn host(name: &str) -> Condition {
     let config = PatternConfig { values: Some(vec![name.to_owned()]), regex_values: None };
     Condition { field: "host-header".to_owned(), host_header_config: Some(config), ..Condition::default() }
 }

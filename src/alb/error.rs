@@ -71,6 +71,20 @@ impl Error {
         Self { operation, subject: subject.into(), kind, throttled, cause, advice }
     }
 
+    /// An error answer of a load balancer that is not AWS: sorted by its code like AWS's own.
+    #[must_use]
+    pub fn answered(operation: &'static str, subject: impl Into<String>, code: &str, message: &str) -> Self {
+        let (kind, cause) = (kind_of(code), format!("AWS answered {code}: {message}"));
+        let advice = advice(kind, &cause);
+        Self { operation, subject: subject.into(), kind, throttled: is_throttling(code), cause, advice }
+    }
+
+    /// No answer came from a load balancer that is not AWS: whether the call took effect is not known.
+    #[must_use]
+    pub fn unanswered(operation: &'static str, subject: impl Into<String>) -> Self {
+        Self::transient(operation, subject, "AWS could not be reached")
+    }
+
     /// An error as a fake load balancer makes it.
     #[cfg(test)]
     pub(crate) fn fake(kind: ErrorKind, subject: &str, code: &str) -> Self {

@@ -29,6 +29,12 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// The error of a cluster that is not behind the Kubernetes API.
+    #[must_use]
+    pub fn new(kind: ErrorKind, verb: &'static str, subject: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { verb, subject: subject.into(), kind, cause: cause.into(), advice: String::new() }
+    }
+
     /// The cluster is not known.
     pub(super) fn no_cluster(cause: &dyn std::fmt::Display) -> Self {
         Self {

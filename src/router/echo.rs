@@ -44,11 +44,7 @@ impl Echo {
 
     /// Looks for the announced numbers. True when every rule shows them for the first time.
     pub(super) fn is_heard(&mut self, rules: &[Rule]) -> bool {
-        let shows = |rule: &Rule| {
-            let groups = rule.groups();
-            self.split.announced(&groups).is_ok_and(|announced| announced == groups && self.split.has_room(&announced))
-        };
-        if self.heard || !rules.iter().all(shows) {
+        if self.heard || !rules.iter().all(|rule| self.split.is_announced_in(rule)) {
             return false;
         }
         self.heard = true;
@@ -63,6 +59,12 @@ impl Echo {
 }
 
 impl Split {
+    /// The rule shows the very numbers that are announced, where others would do as well.
+    pub(super) fn is_announced_in(&self, rule: &Rule) -> bool {
+        let groups = rule.groups();
+        self.announced(&groups).is_ok_and(|announced| announced == groups && self.has_room(&announced))
+    }
+
     /// What to write where `announced` is announced: the same division in other numbers, if there are any.
     pub(super) fn written_beside(&self, announced: Vec<WeightedGroup>) -> Vec<WeightedGroup> {
         if self.has_room(&announced) { doubled(&announced).unwrap_or(announced) } else { announced }

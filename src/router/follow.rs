@@ -79,7 +79,9 @@ impl Follower {
         if !(about_same && ask.wish.urgency() == Urgency::First) {
             self.track.rules = None;
         }
-        self.track.was_true = ask.is_recorded() && self.track.shown.is_none();
+        // What the host recorded is all that a fresh process knows. Later, another wish may have reached the nodes since.
+        self.track.was_true = before.is_none() && ask.is_recorded();
+        self.track.is_fresh = before.is_none() && !ask.wish.is_promoted();
         self.track.written = false;
         self.report.begin(ask);
     }

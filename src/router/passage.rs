@@ -3,7 +3,6 @@
 
 use futures_util::future::try_join;
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::answer::Toward;
 use super::gate::{HASH, Promotion, Share, Side};
@@ -42,23 +41,22 @@ impl Gatekeeper<'_> {
     pub(super) async fn let_through(&self, observation: &Observation) -> Result<Passage, Cause> {
         let wish = self.wish;
         let directions = directions(&wish.split, observation);
-        // At a first install nothing was promoted, and nobody has traffic to keep.
+        // At a first install nothing was promoted, and nobody has traffic to keep. The next update may have begun already.
         let promotes = wish.gates.promotion
-            && wish.is_promoted()
             && wish.split.canary_weight == 0
-            && (self.recorded.other_version || !directions.is_empty());
+            && (self.recorded.other_version || wish.is_promoted() && !directions.is_empty());
         let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
         if let Some(awaits) = self.takes_over_too_soon().await? {
             let split = directions.is_empty().then(|| wish.split.clone());
             return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
         }
-        // Weight that stays on the canary group may be for other Pods than before: those of another version, behind the same
-        // Service.
+        // What the canary has, or keeps, may stand for other Pods than before: those of another version, behind the same
+        // Service. After an abort the host moves that Service to and fro.
         let stands_for_others = wish.gates.rising
+            && (directions.is_empty() || !directions.contains(&Direction::ToCanary) && !wish.is_aborted())
             && !self.was_true
             && !wish.is_promoted()
-            && wish.split.canary_weight > 0
-            && !directions.contains(&Direction::ToCanary);
+            && wish.split.canary_weight > 0;
         if !gated && !promotes && !stands_for_others {
             return Ok(Passage::free(&wish.split));
         }
@@ -69,26 +67,15 @@ impl Gatekeeper<'_> {
             self.side(&wish.services.stable, &wish.split.stable),
             self.side(&wish.services.canary, &wish.split.canary),
         );
-        let (stable, canary) = match sides.await {
-            Ok(sides) => sides,
-            // The wish is true already. A Rollout at rest does not fail because its Pods cannot be looked at.
-            Err(error) if directions.is_empty() => {
-                debug!("Pods cannot be looked at: {error}");
-                return Ok(Passage::free(&wish.split));
-            }
-            Err(error) => return Err(error),
-        };
+        let (stable, canary) = sides.await?;
         if promotes {
             return Ok(self.promotion(&stable, &canary, observation, directions));
         }
-        if stands_for_others
-            && let Some(awaits) = self.closed(Direction::ToCanary, &stable, &canary, None)
-            && (directions.is_empty() || canary.healthy == 0)
-        {
-            return Ok(self.other_pods(awaits, &stable, &canary, observation));
-        }
         let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
+        if stands_for_others {
+            return Ok(self.other_pods(&stable, &canary, observation, closed));
+        }
         let split = closed.is_none().then(|| wish.split.clone());
         let stable_serves_all = self.stable_serves_all(&stable, &canary, observation);
         Ok(Passage { split, directions, awaits: closed, stable_serves_all })
@@ -145,14 +132,21 @@ impl Gatekeeper<'_> {
 
     /// The canary group has weight, and its Service may have left the Pods in it for others that are not there yet. Then the
     /// traffic waits for them on stable.
-    fn other_pods(&self, awaits: Cause, stable: &Side, canary: &Side, observation: &Observation) -> Passage {
+    fn other_pods(&self, stable: &Side, canary: &Side, observation: &Observation, lowering: Option<Cause>) -> Passage {
         let wish = self.wish;
+        let falls = !directions(&wish.split, observation).is_empty();
+        let closed = self.closed(Direction::ToCanary, stable, canary, None);
         // Some Pods of its own are some reason to stay.
         let leave =
             canary.healthy == 0 && stable.healthy > 0 && wish.gates.may_rise(stable, canary, self.recorded.no_pods);
-        let split = leave.then(|| Split { canary_weight: 0, ..wish.split.clone() });
+        let split = match (&closed, leave) {
+            (Some(_), true) => Some(Split { canary_weight: 0, ..wish.split.clone() }),
+            (Some(_), false) if !falls => None,
+            _ => lowering.is_none().then(|| wish.split.clone()),
+        };
+        let awaits = closed.or(lowering);
         let stable_serves_all = self.stable_serves_all(stable, canary, observation);
-        Passage { split, directions: vec![Direction::ToStable], awaits: Some(awaits), stable_serves_all }
+        Passage { split, directions: vec![Direction::ToStable], awaits, stable_serves_all }
     }
 
     /// What a move this way waits for, if its gate is closed.

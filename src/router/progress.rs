@@ -70,9 +70,12 @@ impl Ask {
     }
 
     /// The host should look at the Rollout again before anything else. A new version does not end a promotion's hold: traffic
-    /// stays where the promoted version has its Pods.
+    /// stays where the promoted version has its Pods. Nor does it end the way back with dynamicStableScale: the host sizes stable
+    /// by the weights that it recorded last, so the new version's update would begin by scaling down who has all traffic again.
     pub(super) fn is_overtaken_by(&self, now: &Rollout, settings: &Settings) -> bool {
-        let newer = now.metadata.generation != self.rollout.metadata.generation && !self.wish.is_promoted();
+        let newer = now.metadata.generation != self.rollout.metadata.generation
+            && !self.wish.is_promoted()
+            && !(self.wish.is_aborted() && self.wish.lets_stable_go);
         newer || !self.is_meant_by(now, settings)
     }
 

@@ -77,7 +77,7 @@ impl Shift<'_> {
     /// Remembers that every rule shows the wish.
     ///
     /// It settles where pods may go next: always with dynamicStableScale, otherwise when the canary had more before. A
-    /// fresh process does not know how long it has been so, unless the host recorded it as verified.
+    /// fresh process does not know how long it has been so, unless the host is at rest and has recorded it as verified.
     pub(super) fn show(&mut self, observation: &Observation, moved: Option<Direction>) -> Shown {
         let wish = &self.ask.wish;
         let known = self.track.shown.take().filter(|shown| shown.split == wish.split && moved.is_none());
@@ -86,8 +86,9 @@ impl Shift<'_> {
                 Some(direction) => direction == Direction::ToStable,
                 None => wish.split.canary_weight == 0,
             };
-            let is_new = self.track.written || !self.track.was_true;
-            let lets_pods_go = (wish.lets_stable_go || lowered) && is_new;
+            let is_new = self.track.written || !self.track.was_true || self.track.is_fresh;
+            // At the maximum the old version is done with: the promotion comes next.
+            let lets_pods_go = (wish.lets_stable_go || lowered || wish.is_maximum()) && is_new;
             let settle = if lets_pods_go { self.settle_time(&observation.rules) } else { Duration::ZERO };
             Shown { split: wish.split.clone(), since: observation.began, settle, lets_pods_go }
         });
@@ -146,10 +147,13 @@ impl Shift<'_> {
 
     /// The rules show the division without our writing it. The other writer may not know.
     pub(super) async fn announce_late(&mut self, split: &Split, observation: &Observation) -> Result<(), Unfinished> {
-        if self.track.was_true || self.ask.wish.hands_off || self.has_announced(split) {
-            return Ok(());
-        }
-        self.announce(split, observation).await
+        if self.is_news_to_the_other_writer(split) { self.announce(split, observation).await } else { Ok(()) }
+    }
+
+    /// The other writer has not been told of this division, as far as this process knows.
+    pub(super) fn is_news_to_the_other_writer(&self, split: &Split) -> bool {
+        let wish = &self.ask.wish;
+        wish.ingress.is_some() && !self.track.was_true && !wish.hands_off && !self.has_announced(split)
     }
 
     /// The numbers in which a division is written: others than the announced ones, where an echo is listened for.

@@ -55,6 +55,9 @@ pub(super) struct Track {
     pub(super) shown: Option<Shown>,
     /// The wish was true before, so that at rest nobody has to look at Pods again.
     pub(super) was_true: bool,
+    /// Nothing is known but what the host recorded, in mid-update. An earlier process may have written another weight since,
+    /// which was never recorded, and nodes may still follow that.
+    pub(super) is_fresh: bool,
     /// Something was written for the wish.
     pub(super) written: bool,
     /// The announcement that somebody else is to follow.
@@ -77,7 +80,7 @@ impl Shift<'_> {
         let rules = self.find_rules().await?;
         let (passage, looked) = self.pass_gates(&rules).await?;
         let (seen, moved) = match &passage.split {
-            Some(split) if first_untrue(split, &looked).is_none() => {
+            Some(split) if self.planned(split, &looked)?.is_empty() => {
                 self.announce_late(split, &looked).await?;
                 (looked, None)
             }
@@ -159,7 +162,7 @@ impl Shift<'_> {
         self.look_again(passage, looked).await?;
         let locked = self.means.locks.lock(rules).await;
         let observation = self.observe(rules, Instant::now()).await?;
-        let planned = plan(split, &observation)?;
+        let planned = self.planned(split, &observation)?;
         if planned.is_empty() {
             self.announce_late(split, &observation).await?;
             return Ok((observation, None));
@@ -188,6 +191,21 @@ impl Shift<'_> {
         Ok((self.confirm(split, rules).await?, moved))
     }
 
+    /// The rules to write, each with its new groups. Where another writer is to follow, numbers that it may have come to by an
+    /// older announcement are no sign that it has: they are written in others first.
+    fn planned<'r>(
+        &self,
+        split: &Split,
+        observation: &'r Observation,
+    ) -> Result<Vec<(&'r Rule, Vec<WeightedGroup>)>, Unfinished> {
+        let mut planned = plan(split, observation)?;
+        if self.is_news_to_the_other_writer(split) {
+            let true_already = observation.rules.iter().filter(|rule| split.is_announced_in(rule));
+            planned.extend(true_already.map(|rule| (rule, rule.groups())));
+        }
+        Ok(planned)
+    }
+
     /// Leave to write each rule that does not show this division. Waited for here, where no lock is held.
     async fn turns(&self, split: &Split, looked: &Observation) -> Result<Vec<(RuleArn, Turn)>, Unfinished> {
         if let Some(rule) = first_untrue(split, looked).filter(|_| self.ask.wish.hands_off) {
@@ -195,7 +213,7 @@ impl Shift<'_> {
             return Err(Cause::HandsOff { shown, wished, annotation: HANDS_OFF }.into());
         }
         let urgency = self.ask.wish.urgency();
-        let turns = plan(split, looked)?.into_iter().map(|(rule, _)| async move {
+        let turns = self.planned(split, looked)?.into_iter().map(|(rule, _)| async move {
             let turn = self.means.balancer.turn(rule.arn(), urgency).await;
             (rule.arn().clone(), turn)
         });

@@ -14,5 +14,6 @@ mod model;
 mod person;
 mod scenario;
 mod shop;
+mod simulation;
 mod static_binary;
 mod story;

@@ -143,6 +143,18 @@ impl Node {
             .then(|| self.groups.get(group_arn).map(|group| group.routable().cloned().collect()).unwrap_or_default())
     }
 
+    /// Where requests may go now: for each rule that forwards, its groups with their weights and the targets that they would
+    /// choose from.
+    pub(crate) fn forwards(&mut self, now: SystemTime) -> Vec<Vec<(Arc<str>, u16, Vec<Target>)>> {
+        self.follow(now);
+        let targets = |arn: &Arc<str>| self.groups.get(arn).map(|group| group.routable().cloned().collect());
+        let forward = |forward: &Forward| {
+            let groups = forward.groups.iter();
+            groups.map(|(arn, weight)| (Arc::clone(arn), *weight, targets(arn).unwrap_or_default())).collect()
+        };
+        self.table.forwards().map(forward).collect()
+    }
+
     /// What has to be done now. Nothing is handed out twice.
     pub(crate) fn duties(&mut self, now: SystemTime) -> Duties {
         self.follow(now);

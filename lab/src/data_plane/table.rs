@@ -94,6 +94,12 @@ impl Table {
         Self { listeners: listeners.collect(), groups }
     }
 
+    /// Where the rules that forward lead.
+    pub(super) fn forwards(&self) -> impl Iterator<Item = &Forward> {
+        let rules = self.listeners.values().flat_map(|listener| &listener.rules);
+        rules.filter_map(|rule| if let Action::Forward(forward) = &rule.action { Some(forward) } else { None })
+    }
+
     /// A request may be sent to the group: a rule gives it weight, or lets cookies lead there.
     pub(super) fn leads_to(&self, group_arn: &str) -> bool {
         self.listeners.values().flat_map(|listener| &listener.rules).any(|rule| match &rule.action {

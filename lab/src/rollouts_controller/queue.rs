@@ -16,37 +16,38 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
 /// The queue. Failures **and events** count as requeues, and only a reconcile that came to its end makes it forget them:
 /// a key that has failed for long is late for events too.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub struct Queue {
     requeues: u32,
     due: Option<Instant>,
 }
 
 impl Queue {
     /// When the next reconcile is due, if one is.
-    pub(super) fn due(&self) -> Option<Instant> {
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// A reconcile begins. Whatever is added from now on is for the next one.
-    pub(super) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.due = None;
     }
 
     /// Something happened, or a reconcile failed (`AddRateLimited`).
-    pub(super) fn add_rate_limited(&mut self) {
+    pub fn add_rate_limited(&mut self) {
         let doubled = 2_u32.checked_pow(self.requeues).unwrap_or(u32::MAX);
         self.requeues = self.requeues.saturating_add(1);
         self.add_after(FIRST_BACK_OFF.saturating_mul(doubled).min(LONGEST_BACK_OFF));
     }
 
     /// Someone wants to look again (`AddAfter`). The soonest wish stands.
-    pub(super) fn add_after(&mut self, wait: Duration) {
+    pub fn add_after(&mut self, wait: Duration) {
         let due = Instant::now() + wait;
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
     /// A reconcile came to its end (`Forget`).
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.requeues = 0;
     }
 }

@@ -101,6 +101,25 @@ async fn a_new_version_does_not_end_a_promotions_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_version_does_not_end_the_way_back_while_stable_is_sized_by_recorded_weights() {
+    let (fake, mut rollout) = update(true);
+    fake.set("http", &[("stable", 70), ("canary", 30)]);
+    fake.scale("old", 10);
+    rollout.status.abort = true;
+    publish(&fake, &rollout);
+    let router = router(&fake);
+    let changed = async {
+        pause(3).await;
+        let mut now = rollout.clone();
+        now.metadata.generation += 1;
+        publish(&fake, &now);
+    };
+    let (answer, ()) = tokio::join!(router.set_weight(&rollout, 0, &[]), changed);
+    answer.unwrap();
+    assert_eq!(fake.shares(), [("http", 100, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newer_wish_takes_the_place_of_one_that_waits() {
     let (fake, rollout) = update(true);
     fake.set("http", &[("stable", 90), ("canary", 10)]);

@@ -91,11 +91,29 @@ async fn a_version_that_was_given_up_does_not_wait_for_kubernetes() {
     error_of(&router, &rollout, 0).await;
     assert_eq!(fake.shares(), [("http", 200, 0)]);
     fake.heal();
-    fake.set("http", &[("stable", 100), ("canary", 0)]);
-    router.set_weight(&rollout, 0, &[]).await.unwrap();
+    let follow = follow_after(&fake, 10, &[("stable", 100), ("canary", 0)]);
+    let ((), answer) = tokio::join!(follow, router.set_weight(&rollout, 0, &[]));
+    answer.unwrap();
     // Anything else is announced first, or not written.
     let (fake, rollout, router) = beside();
     fake.fail_always("announce", Fault::Transient);
     error_of(&router, &rollout, 10).await;
     assert_eq!(fake.shares(), [("http", 100, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_that_an_older_announcement_led_to_are_no_echo_of_a_newer_one() {
+    let (fake, rollout, router) = beside();
+    fake.set("http", &[("stable", 90), ("canary", 10)]);
+    // They are there already, but who knows whether a run that read something else is still to write.
+    let ((), answer, written) = tokio::join!(
+        follow_after(&fake, 20, &[("stable", 90), ("canary", 10)]),
+        router.set_weight(&rollout, 10, &[]),
+        async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            fake.shares()
+        }
+    );
+    answer.unwrap();
+    assert_eq!(written, [("http", 180, 20)]);
 }

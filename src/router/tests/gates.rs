@@ -230,10 +230,17 @@ async fn a_rollout_at_rest_asks_for_no_health() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_at_rest_does_not_fail_because_its_pods_cannot_be_looked_at() {
-    let (fake, rollout) = promotion();
+    let (fake, mut rollout) = promotion();
     fake.set("http", &[("stable", 100), ("canary", 0)]);
     fake.fail_always("targets", Fault::Access);
     let router = router(&fake);
+    // While the promotion is recorded of nobody, stable's group may still hold the old Pods.
+    let error = error_of(&router, &rollout, 0).await;
+    assert!(error.contains("AccessDenied"), "{error}");
+    let weights = rollout.status.canary.weights.as_mut().unwrap();
+    weights.canary.weight = 0;
+    weights.stable.pod_template_hash = "new".to_owned();
+    tokio::time::sleep(OBSERVATION_STANDS).await;
     router.set_weight(&rollout, 0, &[]).await.unwrap();
     assert_eq!(router.verify_weight(&rollout, 0, &[]).await, Verification::Verified);
     // What would move traffic is another matter.
@@ -322,6 +329,42 @@ async fn the_same_weight_for_another_version_waits_for_its_pods() {
         let canary = u32::try_from(weight).unwrap();
         assert_eq!((before, fake.shares()), (vec![("http", 100, 0)], vec![("http", stable, canary)]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_weight_for_another_version_waits_for_its_pods_too() {
+    let (fake, mut rollout) = update(true);
+    fake.set("http", &[("stable", 60), ("canary", 40)]);
+    fake.scale("old", 10);
+    // The group still holds the Pods of the version before, and the host would scale them down on a success.
+    fake.register("canary", NEW);
+    rollout.status.current_pod_hash = "newest".to_owned();
+    fake.select("web-canary", "newest", 40..50);
+    let router = router(&fake);
+    let (answer, before) = tokio::join!(
+        router.set_weight(&rollout, 30, &[]),
+        after(20, || {
+            let before = fake.shares();
+            fake.register("canary", 40..50);
+            before
+        })
+    );
+    answer.unwrap();
+    assert_eq!((before, fake.shares()), (vec![("http", 100, 0)], vec![("http", 70, 30)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_is_gated_although_the_next_update_has_begun() {
+    let (fake, mut rollout) = promotion();
+    fake.set("http", &[("stable", 100), ("canary", 0)]);
+    fake.register("stable", OLD);
+    rollout.status.current_pod_hash = "newest".to_owned();
+    let router = router(&fake);
+    error_of(&router, &rollout, 0).await;
+    assert_eq!(fake.shares(), [("http", 0, 100)]);
+    fake.register("stable", NEW);
+    router.set_weight(&rollout, 0, &[]).await.unwrap();
+    assert_eq!(fake.shares(), [("http", 100, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
