@@ -93,6 +93,9 @@ struct Serving {
     turn: usize,
 }
 
+/// A group of a rule that forwards: its ARN, its weight, and the targets that a request would be sent to.
+pub(crate) type Way = (Arc<str>, u16, Vec<Target>);
+
 impl Node {
     /// Begins with an account that it knows from the start. The seed decides over lags and choices.
     pub(crate) fn new(seed: u64, config: &DataPlaneConfig, now: SystemTime, account: Arc<Account>) -> Self {
@@ -145,7 +148,7 @@ impl Node {
 
     /// Where requests may go now: for each rule that forwards, its groups with their weights and the targets that they would
     /// choose from.
-    pub(crate) fn forwards(&mut self, now: SystemTime) -> Vec<Vec<(Arc<str>, u16, Vec<Target>)>> {
+    pub(crate) fn forwards(&mut self, now: SystemTime) -> Vec<Vec<Way>> {
         self.follow(now);
         let targets = |arn: &Arc<str>| self.groups.get(arn).map(|group| group.routable().cloned().collect());
         let forward = |forward: &Forward| {

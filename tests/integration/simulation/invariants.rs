@@ -496,7 +496,7 @@ pub(crate) fn at_rest(world: &World, app: usize) -> Result<(), Violation> {
     let hash = &owner.pod_hash;
     let promoted =
         status.current_pod_hash == *hash && status.stable_rs == *hash && status.phase == Some(Phase::Healthy);
-    if !promoted && !(status.abort && status.current_pod_hash == *hash) {
+    if !(promoted || status.abort && status.current_pod_hash == *hash) {
         let text = format!("{} does not end: {:?}, {:?} is stable", name(app), status.phase, status.stable_rs);
         return Err(Violation { invariant: Invariant::Ends, text });
     }
