@@ -1,10 +1,13 @@
 //! Decides what a host's calls mean, and answers only what is true.
 //!
-//! The decisions are pure: [`Router`] reads a call into a wish, plans each rule from what it shows, and leaves the
-//! rest to a shift that carries the plan out. A host that asks for a weight gets "success" when DescribeRules has
-//! shown that weight on every rule, and an error otherwise: SetWeight's error is the only answer that stops the
-//! rollouts controller before it scales anything (`rollout/trafficrouting.go`). Where a "success" lets no pod go that
-//! has traffic, a wish that still waits for its pods gets that and "not verified" ([`Router::verify_weight`]).
+//! A call is read into a wish (`wish`, pure) and handed to the Rollout's follower (`follow`), which makes it true in passes
+//! (`shift`, `settle`) and then guards it, call or no call. What a pass may write is decided by pure parts: the plan of a rule
+//! (`plan`), the gates (`gate`), the echo of another writer (`echo`). The call waits for what comes of it (`hold`), and what
+//! it is answered is one pure function of the stage and the situation (`answer`).
+//!
+//! SetWeight's error is the only answer that stops the rollouts controller before it scales anything
+//! (`rollout/trafficrouting.go`). Where a success lets no pod go that has traffic, a wish that still waits gets that, and "not
+//! verified" from [`Router::verify_weight`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -97,7 +97,10 @@ impl Held<'_> {
             match decided {
                 Answer::Success => return Ok(()),
                 Answer::Failure => return Err(why()),
-                Answer::Soft => return soft(ask, &why()),
+                Answer::Soft => {
+                    soft(ask, &why());
+                    return Ok(());
+                }
                 Answer::BlockThenSoft | Answer::BlockThenHard => {}
             }
             tokio::select! {
@@ -118,7 +121,11 @@ impl Held<'_> {
                     if progress.borrow().was_settled(ask) {
                         return Ok(());
                     }
-                    return if decided == Answer::BlockThenSoft { soft(ask, &why()) } else { Err(why()) };
+                    if decided == Answer::BlockThenHard {
+                        return Err(why());
+                    }
+                    soft(ask, &why());
+                    return Ok(());
                 }
             }
         }
@@ -143,8 +150,6 @@ impl Held<'_> {
 }
 
 /// The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.
-#[expect(clippy::unnecessary_wraps, reason = "it is an answer like the others")]
-fn soft(ask: &Ask, why: &str) -> Result<(), Arc<str>> {
+fn soft(ask: &Ask, why: &str) {
     info!(rollout = ask.rollout.key(), weight = ask.wish.split.canary_weight, "{why}");
-    Ok(())
 }

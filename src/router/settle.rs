@@ -10,6 +10,7 @@ use super::echo::Echo;
 use super::plan::{Direction, Split};
 use super::shift::{Shift, first_untrue, weights};
 use super::unfinished::{Cause, Unfinished};
+use super::wish::Settle;
 use crate::alb::{Observation, Rule, RuleArn, WeightedGroup};
 
 /// How often the rules are looked at while they settle.
@@ -96,25 +97,17 @@ impl Shift<'_> {
         shown
     }
 
-    /// People with a cookie of a group stay on it until the cookie ends, whatever the group's weight says (not documented
-    /// by AWS, so assumed).
     fn settle_time(&self, rules: &[Rule]) -> Duration {
         let settle = self.ask.wish.settle;
-        let sticky = rules.iter().filter_map(Rule::stickiness).max().filter(|sticky| *sticky > settle.time);
-        let Some(sticky) = sticky else { return settle.time };
-        let (rollout, seconds) = (self.ask.rollout.key(), sticky.as_secs());
-        if settle.by_author {
-            warn!(rollout, seconds, "cookies keep people on a target group for longer than settleSeconds");
-            return settle.time;
+        let sticky = rules.iter().filter_map(Rule::stickiness).max().unwrap_or_default();
+        let waited = waited(settle, sticky);
+        if sticky > settle.time {
+            let (rollout, cookie, waits) = (self.ask.rollout.key(), sticky.as_secs(), waited.as_secs());
+            warn!(
+                rollout,
+                cookie, waits, "cookies keep people on a target group; a step waits for them as long as it may"
+            );
         }
-        let waited = sticky.min(LONGEST_STICKINESS);
-        let waits = waited.as_secs();
-        warn!(
-            rollout,
-            seconds,
-            waits,
-            "cookies keep people on a target group: every step waits for them, up to a limit (settleSeconds)"
-        );
         waited
     }
 
@@ -189,5 +182,31 @@ impl Shift<'_> {
         echo.give_up();
         self.report.no_echo(self.ask, timeout);
         false
+    }
+}
+
+/// People with a cookie of a group stay on it until the cookie ends, whatever the group's weight says (not documented
+/// by AWS, so assumed). Who said how long to wait has thought of them.
+fn waited(settle: Settle, cookie: Duration) -> Duration {
+    if settle.by_author { settle.time } else { settle.time.max(cookie.min(LONGEST_STICKINESS)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_waited_for_up_to_a_limit_unless_the_author_says_how_long() {
+        let seconds = Duration::from_secs;
+        for (time, by_author, cookie, expected) in [
+            (10, false, 0, 10),
+            (10, false, 60, 60),
+            (90, false, 60, 90),
+            (10, false, 86_400, 300),
+            (10, true, 86_400, 10),
+        ] {
+            let settle = Settle { time: seconds(time), by_author };
+            assert_eq!(waited(settle, seconds(cookie)), seconds(expected), "{time} {by_author} {cookie}");
+        }
     }
 }
