@@ -31,7 +31,7 @@ async fn measure() -> Result<()> {
     }
     handshakes.sort();
 
-    let host = Host::start(&binary, &["--allow", "shop=*"], &env)?;
+    let host = Host::start(&binary, &["--allow", "shop=*", "--modify-rate", "100", "--modify-burst", "1000"], &env)?;
     let pid = host.connect().await?.result.pid;
     let idle = resident(pid)?;
     let calls = json!({"rollout": shop.rollout(), "weight": 10});
