@@ -1,5 +1,6 @@
 //! While a host is held by errors it acts on no AnalysisRun and on no deadline. So they are looked at for it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl HostWatch {
     }
 
     /// Goes on until it is dropped.
-    pub(super) async fn run(&mut self) {
+    pub(super) async fn run(&self) -> Infallible {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let Some(ask) = self.asks.borrow().clone() else { continue };

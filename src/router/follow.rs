@@ -4,6 +4,7 @@
 //! its own. Calls hand their wish over and wait for what comes of it; a newer wish takes the place of an older one at once, but
 //! for a write that was sent already.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::guard::{self, Deviation};
 use super::hold::Calls;
 use super::progress::Ask;
 use super::report::Report;
-use super::shift::{GATE_INTERVAL, Means, Shift, Track};
+use super::shift::{GATE_INTERVAL, Glance, Means, Shift, Track};
 use super::unfinished::{Cause, Retry, delays};
 use crate::alb::{RuleArn, Urgency};
 
@@ -59,7 +60,7 @@ impl Follower {
             let gone = tokio::select! {
                 biased;
                 gone = other_wish(&mut other, &ask) => gone,
-                () = self.keep(Arc::clone(&ask)) => true,
+                never = self.keep(Arc::clone(&ask)) => match never {},
             };
             if gone {
                 return;
@@ -86,14 +87,15 @@ impl Follower {
         self.report.begin(ask);
     }
 
-    /// Makes the wish true, and keeps it so until nobody wishes it any more. Then waits for the next call.
-    async fn keep(&mut self, mut ask: Arc<Ask>) {
-        let mut host = HostWatch::new(&self.means, &self.asks, &self.report);
+    /// Makes the wish true, and keeps it so until nobody wishes it any more. Then waits for the next call. Goes on until it is
+    /// dropped.
+    async fn keep(&mut self, mut ask: Arc<Ask>) -> Infallible {
+        let host = HostWatch::new(&self.means, &self.asks, &self.report);
         loop {
             let shifted = tokio::select! {
                 biased;
                 shifted = self.shift(&mut ask) => shifted,
-                () = host.run() => None,
+                never = host.run() => match never {},
             };
             let watched = match shifted {
                 Some(seen) => self.guard(&mut ask, seen).await,
@@ -198,12 +200,12 @@ impl Follower {
             // A look that serves several Rollouts is cheaper than one for each.
             let old = if asked { OBSERVATION_STANDS } else { interval.unwrap_or_default() / 2 };
             let since = Instant::now().checked_sub(old).unwrap_or_else(Instant::now);
-            match self.shift_of(ask).deviation(since).await {
-                Ok(Ok(began)) => {
+            match self.shift_of(ask).glance(since).await {
+                Ok(Glance::True(began)) => {
                     seen = began;
                     self.report.settled(seen);
                 }
-                Ok(Err((rule, shown))) => return Watched::Changed(rule, shown),
+                Ok(Glance::Changed(rule, shown)) => return Watched::Changed(rule, shown),
                 Err(unfinished) if unfinished.saw_nothing() => self.report.unseen(Some(seen), &unfinished),
                 Err(_) => return Watched::Lost,
             }

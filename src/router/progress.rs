@@ -89,9 +89,7 @@ impl Ask {
 impl Progress {
     /// The stage of `ask`, as far as this tells. What was found out for an earlier call is no reason to refuse a later one.
     pub(super) fn stage(&self, ask: &Ask) -> Stage {
-        let Some(found_for) = self.ask.as_ref().filter(|found_for| found_for.wish == ask.wish) else {
-            return Stage::Underway;
-        };
+        let Some(found_for) = self.found_for(ask) else { return Stage::Underway };
         let is_news = found_for.number >= ask.number;
         // The next success may be the one that promotes: Pods are looked at for each.
         if ask.wish.is_promoted_next() && !is_news {
@@ -110,15 +108,13 @@ impl Progress {
 
     /// The wish of `ask` was true when its rules were seen last. Only a look that is due is missing.
     pub(super) fn was_settled(&self, ask: &Ask) -> bool {
-        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
-        ours && matches!(self.state, State::Settled { .. }) && !ask.wish.is_promoted_next()
+        self.found_for(ask).is_some() && matches!(self.state, State::Settled { .. }) && !ask.wish.is_promoted_next()
     }
 
     /// What decides about the answer to `ask`, for a call that began then.
     pub(super) fn situation(&self, ask: &Ask, began: Instant) -> Situation {
         let mut situation = Situation::of(&ask.wish);
-        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
-        if let Some(sight) = self.sight.filter(|_| ours) {
+        if let Some(sight) = self.sight.filter(|_| self.found_for(ask).is_some()) {
             situation.toward = sight.toward;
             situation.stable_serves_all = sight.stable_serves_all && sight.began >= began;
         }
@@ -127,10 +123,14 @@ impl Progress {
 
     /// Why `ask` is not done, if somebody has found out.
     pub(super) fn why(&self, ask: &Ask) -> Option<Arc<str>> {
-        let ours = self.ask.as_ref().is_some_and(|found_for| found_for.wish == ask.wish);
         match &self.state {
-            State::Unfinished { why, .. } if ours => Some(Arc::clone(why)),
+            State::Unfinished { why, .. } if self.found_for(ask).is_some() => Some(Arc::clone(why)),
             _ => None,
         }
+    }
+
+    /// The ask that this was found out for, if it wished the same.
+    fn found_for(&self, ask: &Ask) -> Option<&Ask> {
+        self.ask.as_deref().filter(|found_for| found_for.wish == ask.wish)
     }
 }

@@ -64,6 +64,15 @@ pub(super) struct Track {
     pub(super) echo: Option<Echo>,
 }
 
+/// What a look at the rules of a true wish shows.
+#[derive(Debug)]
+pub(super) enum Glance {
+    /// Every rule still shows it, in an observation that began then.
+    True(Instant),
+    /// This rule shows other weights.
+    Changed(RuleArn, String),
+}
+
 /// A shift of one Rollout's rules toward a wish.
 #[derive(Debug)]
 pub(super) struct Shift<'a> {
@@ -104,13 +113,13 @@ impl Shift<'_> {
         Ok(self.show(&observation, None).has_settled().then_some(observation.began))
     }
 
-    /// A rule that does not show the wish, and what it shows; else when the observation began, at `since` or later.
-    pub(super) async fn deviation(&self, since: Instant) -> Result<Result<Instant, (RuleArn, String)>, Unfinished> {
+    /// Looks at the rules alone. An observation that began at `since` or later will do.
+    pub(super) async fn glance(&self, since: Instant) -> Result<Glance, Unfinished> {
         let observation = self.observe(self.track.rules.as_deref().unwrap_or_default(), since).await?;
         let split = &self.ask.wish.split;
         Ok(match first_untrue(split, &observation) {
-            None => Ok(observation.began),
-            Some(rule) => Err((rule.arn().clone(), weights(split, &rule.groups()))),
+            None => Glance::True(observation.began),
+            Some(rule) => Glance::Changed(rule.arn().clone(), weights(split, &rule.groups())),
         })
     }
 

@@ -51,6 +51,15 @@ fn rollout_on(name: &str, rules: &[&str]) -> Rollout {
     .unwrap()
 }
 
+/// Changes the plugin's entry in a Rollout.
+fn edit_entry(rollout: &mut Rollout, edit: impl FnOnce(&mut serde_json::Value)) {
+    let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
+    let text = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
+    let mut entry = serde_json::from_slice(text).unwrap();
+    edit(&mut entry);
+    *text = entry.to_string().into_bytes();
+}
+
 /// Whose stable Pods go on the strength of an answer, so that nothing but the truth will do.
 fn dynamic(name: &str, rules: &[&str]) -> Rollout {
     let mut rollout = rollout_on(name, rules);

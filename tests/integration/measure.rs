@@ -51,7 +51,8 @@ async fn measure() -> Result<()> {
     println!("resident after 1,000 calls               {:.1} MB", after / 1e3);
     println!("resident after 200 shifts of two rules   {:.1} MB", shifted / 1e3);
     println!("first shift, with the AWS client's start {:.1} ms", milliseconds(first.max_micros));
-    println!("a shift of two rules, confirmed, median  {:.1?}", shifts[shifts.len() / 2]);
+    // 200 in a row wait for the plugin's own limit on reads; `make bench-shift` shows one that does not.
+    println!("200 shifts back to back, median of one   {:.1?}", shifts[shifts.len() / 2]);
     println!(
         "a call without news, 10 at a time        p50 {:.2} ms, p99 {:.2} ms",
         milliseconds(steady.p50_micros),

@@ -1,6 +1,6 @@
 //! What goes on when no call is there: shifts, the guard, an AWS that does not answer.
 
-use super::gates::{NEW, promotion, update};
+use super::gates::{NEW, OLD, promotion, update};
 use super::*;
 
 /// The cluster has this Rollout now, under a new resource version.
@@ -58,13 +58,7 @@ async fn a_held_call_returns_at_once_when_the_rollout_was_changed() {
     let changes: [fn(&mut Rollout); 3] = [
         |rollout| rollout.status.abort = true,
         |rollout| rollout.metadata.generation += 1,
-        |rollout| {
-            let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
-            let entry = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
-            let mut switched: serde_json::Value = serde_json::from_slice(entry).unwrap();
-            switched["gates"] = json!({"rising": false});
-            *entry = switched.to_string().into_bytes();
-        },
+        |rollout| edit_entry(rollout, |entry| entry["gates"] = json!({"rising": false})),
     ];
     for change in changes {
         let (fake, rollout) = update(true);
@@ -104,18 +98,22 @@ async fn a_new_version_does_not_end_a_promotions_hold() {
 async fn a_new_version_does_not_end_the_way_back_while_stable_is_sized_by_recorded_weights() {
     let (fake, mut rollout) = update(true);
     fake.set("http", &[("stable", 70), ("canary", 30)]);
-    fake.scale("old", 10);
+    fake.register("canary", NEW);
+    fake.register("stable", OLD.take(4));
     rollout.status.abort = true;
     publish(&fake, &rollout);
-    let router = router(&fake);
+    let (router, began) = (router(&fake), Instant::now());
     let changed = async {
-        pause(3).await;
+        pause(5).await;
         let mut now = rollout.clone();
         now.metadata.generation += 1;
         publish(&fake, &now);
+        pause(5).await;
+        fake.register("stable", OLD);
     };
     let (answer, ()) = tokio::join!(router.set_weight(&rollout, 0, &[]), changed);
     answer.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(fake.shares(), [("http", 100, 0)]);
 }
 
@@ -143,11 +141,7 @@ async fn what_the_host_would_give_up_is_given_up_while_it_is_held() {
     for on in [true, false] {
         let (fake, mut rollout) = update(true);
         if !on {
-            let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
-            let entry = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
-            let mut switched: serde_json::Value = serde_json::from_slice(entry).unwrap();
-            switched["abortWhileHeld"] = json!(false);
-            *entry = switched.to_string().into_bytes();
+            edit_entry(&mut rollout, |entry| entry["abortWhileHeld"] = json!(false));
         }
         publish(&fake, &rollout);
         fake.give_reason_to_abort("AnalysisRun web-1 has failed");

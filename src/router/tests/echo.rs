@@ -7,11 +7,7 @@ use super::*;
 fn beside() -> (Arc<Fake>, Rollout, Router) {
     let (fake, mut rollout) = update(true);
     fake.register("canary", NEW);
-    let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
-    let entry = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
-    let mut with_ingress: serde_json::Value = serde_json::from_slice(entry).unwrap();
-    with_ingress["ingress"] = json!("web");
-    *entry = with_ingress.to_string().into_bytes();
+    edit_entry(&mut rollout, |entry| entry["ingress"] = json!("web"));
     fake.rollout.send_replace(Some(rollout.clone()));
     let router = router_with(Settings { settle: Duration::from_secs(10), ..settings() }, &fake);
     (fake, rollout, router)

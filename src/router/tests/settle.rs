@@ -92,3 +92,28 @@ async fn at_rest_a_fresh_process_believes_what_the_host_recorded_as_verified() {
         assert_eq!(took(&settling(&fake), &rollout, 10).await, settles, "{current} {verified:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_record_is_no_reason_to_believe_a_weight_that_somebody_else_made_true_again() {
+    let (fake, mut rollout) = settling_rules();
+    fake.set("http", &[("stable", 90), ("canary", 10)]);
+    fake.set("https", &[("stable", 90), ("canary", 10)]);
+    // Recorded before the canary got anything; a process that is gone has written since.
+    rollout.status.canary = serde_json::from_value(json!({"weights": {
+        "canary": {"weight": 0, "podTemplateHash": "new"}, "stable": {"weight": 100, "podTemplateHash": "old"}, "verified": true,
+    }}))
+    .unwrap();
+    let router = settling(&fake);
+    let abort = async {
+        tokio::time::sleep(Duration::from_millis(2900)).await;
+        fake.set("http", &[("stable", 100), ("canary", 0)]);
+        fake.set("https", &[("stable", 100), ("canary", 0)]);
+        // The guard has seen it, and has not written yet.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let mut aborted = rollout.clone();
+        aborted.status.abort = true;
+        took(&router, &aborted, 0).await
+    };
+    let (_, took) = tokio::join!(router.set_weight(&rollout, 10, &[]), abort);
+    assert!(took >= SETTLE, "{took:?}");
+}

@@ -107,12 +107,11 @@ impl Host {
 
 /// Puts these keys into the plugin entry.
 pub(super) fn configure(rollout: &mut Rollout, keys: &serde_json::Value) {
-    let routing = rollout.spec.strategy.canary.as_mut().unwrap().traffic_routing.as_mut().unwrap();
-    let entry = routing.plugins.get_mut("argoproj-labs/alb").unwrap();
-    let mut configured: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(entry).unwrap();
-    configured.extend(keys.as_object().unwrap().clone());
-    configured.retain(|_, value| !value.is_null());
-    *entry = serde_json::to_vec(&configured).unwrap();
+    edit_entry(rollout, |entry| {
+        let entry = entry.as_object_mut().unwrap();
+        entry.extend(keys.as_object().unwrap().clone());
+        entry.retain(|_, value| !value.is_null());
+    });
 }
 
 /// As `gates::update`, with ping-pong: `old` is stable in `pong`, and `new` is tried in `ping`, with its Pods in place. The rule
