@@ -11,7 +11,7 @@ const ROUTER: &str = "trafficrouter/v1/traffic_router.proto";
 const PLUGIN: [&str; 3] = ["plugin/grpc_broker.proto", "plugin/grpc_controller.proto", "plugin/grpc_stdio.proto"];
 
 /// The messages that `src/rollout.rs` has, with their names there.
-const MODEL: [(&str, &str); 17] = [
+const MODEL: [(&str, &str); 19] = [
     ("Rollout", "Rollout"),
     ("ObjectMeta", "Metadata"),
     ("RolloutSpec", "Spec"),
@@ -21,12 +21,14 @@ const MODEL: [(&str, &str); 17] = [
     ("PingPongSpec", "PingPong"),
     ("RolloutTrafficRouting", "TrafficRouting"),
     ("ALBTrafficRouting", "Present"),
+    ("ManagedRoute", "ManagedRoute"),
     ("RolloutStatus", "Status"),
     ("CanaryStatus", "CanaryStatus"),
     ("TrafficWeights", "TrafficWeights"),
     ("WeightDestination", "WeightDestination"),
     ("SetHeaderRoute", "HeaderRoute"),
-    ("HeaderRoutingMatch", "Present"),
+    ("HeaderRoutingMatch", "HeaderMatch"),
+    ("StringMatch", "StringMatch"),
     ("SetMirrorRoute", "MirrorRoute"),
     ("RouteMatch", "Present"),
 ];

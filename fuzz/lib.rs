@@ -1,17 +1,23 @@
 //! What the fuzz targets share: a load balancer in memory, a door to it, and a clock that never waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trafficrouter_alb::alb::{Error, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, WeightedGroup};
-use trafficrouter_alb::cluster::{self, Backends, Cluster, Pod};
+use trafficrouter_alb::alb::{
+    Error, LoadBalancer, NewRule, Observation, Role, Rule, RuleArn, Tags, Target, TargetGroupArn, Turn, Urgency,
+    WeightedGroup,
+};
+use trafficrouter_alb::cluster::{
+    self, Announcement, Backends, Binding, Cluster, ErrorKind, Event, Ingress, Maker, Pod, Route, Service, ServicePort,
+};
 use trafficrouter_alb::goplugin::netrpc::{self, Offer};
+use trafficrouter_alb::rollout::{Metadata, Rollout};
 use trafficrouter_alb::router::{Router, Settings};
 
 /// The groups that every rule holds.
@@ -20,8 +26,14 @@ pub const GROUPS: [&str; 2] = [
     "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/canary/b",
 ];
 
+/// The Services whose Pods are bound to the groups.
+pub const SERVICES: [&str; 2] = ["web-stable", "web-canary"];
+
 /// The namespace that may name anything.
 pub const NAMESPACE: &str = "shop";
+
+/// The rule that is always there.
+const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/c";
 
 /// The one Pod behind every Service, healthy in every group.
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -29,37 +41,74 @@ const POD: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than any wait in the plugin. The clock jumps there once nobody has anything left to do.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// A load balancer that does what it is told.
+/// A load balancer that does what it is told, and a cluster in which nothing happens.
 #[derive(Debug, Default)]
-struct Obedient(Mutex<HashMap<String, Vec<WeightedGroup>>>);
+struct Obedient(Mutex<HashMap<String, Kept>>);
+
+/// What was written of a rule.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    groups: Vec<WeightedGroup>,
+    tags: Tags,
+}
 
 impl Obedient {
+    fn rules(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rule(&self, arn: &RuleArn) -> Rule {
-        let rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || GROUPS.map(|arn| WeightedGroup { group: arn.parse().expect("an ARN"), weight: 50 }).to_vec();
-        Rule::forwarding(arn.clone(), &rules.get(arn.as_str()).cloned().unwrap_or_else(fresh))
+        let written = self.rules().get(arn.as_str()).map(|kept| kept.groups.clone());
+        Rule::forwarding(arn.clone(), &written.unwrap_or_else(fresh))
     }
 }
 
 #[async_trait]
 impl LoadBalancer for Obedient {
-    async fn observe(&self, rules: &[RuleArn]) -> Result<Observation, Error> {
+    async fn observe(&self, rules: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         Ok(Observation { began: Instant::now(), rules: rules.iter().map(|arn| self.rule(arn)).collect() })
     }
 
     async fn rules_around(&self, _: &TargetGroupArn) -> Result<Observation, Error> {
-        let arn = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/c".parse().expect("an ARN");
-        Ok(Observation { began: Instant::now(), rules: vec![self.rule(&arn)] })
+        let mut arns: BTreeSet<String> = self.rules().keys().cloned().collect();
+        arns.insert(RULE.to_owned());
+        let rules = arns.iter().map(|arn| self.rule(&arn.parse().expect("an ARN"))).collect();
+        Ok(Observation { began: Instant::now(), rules })
     }
 
-    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup]) -> Result<(), Error> {
-        let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.insert(rule.arn().as_str().to_owned(), groups.to_vec());
+    async fn turn(&self, _: &RuleArn, _: Urgency) -> Turn {
+        Turn::free()
+    }
+
+    async fn set_weights(&self, rule: &Rule, groups: &[WeightedGroup], _: Turn) -> Result<(), Error> {
+        self.rules().entry(rule.arn().as_str().to_owned()).or_default().groups = groups.to_vec();
         Ok(())
     }
 
-    async fn targets(&self, _: &TargetGroupArn) -> Result<Vec<Target>, Error> {
+    async fn targets(&self, _: &TargetGroupArn, _: Instant) -> Result<Vec<Target>, Error> {
         Ok(vec![Target { id: POD.to_string(), port: None, healthy: true }])
+    }
+
+    async fn tags(&self, arns: &[String]) -> Result<Vec<Tags>, Error> {
+        let rules = self.rules();
+        Ok(arns.iter().map(|arn| rules.get(arn).map(|kept| kept.tags.clone()).unwrap_or_default()).collect())
+    }
+
+    async fn add_rule(&self, rule: &NewRule) -> Result<RuleArn, Error> {
+        let arn: RuleArn = format!("{RULE}{}", rule.priority).parse().expect("an ARN");
+        let groups = vec![WeightedGroup { group: rule.group.clone(), weight: 1 }];
+        self.rules().insert(arn.as_str().to_owned(), Kept { groups, tags: rule.tags.clone() });
+        Ok(arn)
+    }
+
+    async fn remove_rule(&self, rule: &RuleArn) -> Result<(), Error> {
+        self.rules().remove(rule.as_str());
+        Ok(())
+    }
+
+    fn assuming(self: Arc<Self>, _: &Role) -> Arc<dyn LoadBalancer> {
+        self
     }
 }
 
@@ -73,6 +122,64 @@ impl Cluster for Obedient {
     async fn desired_pods(&self, _: &str, _: &str, _: &str) -> Result<usize, cluster::Error> {
         Ok(1)
     }
+
+    /// Only the host has Rollouts: what goes on without its call ends.
+    async fn rollout(&self, namespace: &str, name: &str) -> Result<Rollout, cluster::Error> {
+        let subject = format!("rollouts {namespace}/{name}");
+        Err(cluster::Error::new(ErrorKind::Missing, "get", subject, "it does not exist"))
+    }
+
+    async fn next_rollout(&self, _: &str, _: &str, _: &str) -> Result<Rollout, cluster::Error> {
+        std::future::pending().await
+    }
+
+    async fn reason_to_abort(&self, _: &str, _: &str) -> Result<Option<String>, cluster::Error> {
+        Ok(None)
+    }
+
+    async fn abort(&self, _: &str, _: &str, _: &str) -> Result<(), cluster::Error> {
+        Ok(())
+    }
+
+    async fn tell(&self, _: &Metadata, _: &Event) -> Result<(), cluster::Error> {
+        Ok(())
+    }
+
+    async fn service(&self, _: &str, _: &str) -> Result<Service, cluster::Error> {
+        Ok(Service { selector: BTreeMap::new(), ports: vec![(None, 80)] })
+    }
+
+    async fn bindings(&self, _: Option<&str>) -> Result<Vec<Binding>, cluster::Error> {
+        let binding = |(service, group): (&str, &str)| Binding {
+            namespace: NAMESPACE.to_owned(),
+            name: service.to_owned(),
+            service: service.to_owned(),
+            port: ServicePort("80".to_owned()),
+            group: group.to_owned(),
+            maker: Maker::Somebody,
+        };
+        Ok(SERVICES.into_iter().zip(GROUPS).map(binding).collect())
+    }
+
+    async fn ingresses(&self, _: &str, _: &str) -> Result<Vec<Ingress>, cluster::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn announce(&self, _: &str, _: &str, _: &Announcement) -> Result<bool, cluster::Error> {
+        Ok(true)
+    }
+
+    async fn add_route(&self, _: &str, _: &str, _: &str, _: &[String; 2], _: &Route) -> Result<(), cluster::Error> {
+        Ok(())
+    }
+
+    async fn remove_routes(&self, _: &str, _: &str, _: &str, _: &[String]) -> Result<(), cluster::Error> {
+        Ok(())
+    }
+
+    async fn note(&self, _: &Metadata, _: &str, _: &str) -> Result<(), cluster::Error> {
+        Ok(())
+    }
 }
 
 /// A router over a load balancer in memory.
@@ -83,6 +190,7 @@ pub fn router() -> Router {
         block_budget: Duration::from_secs(5),
         max_held: 5,
         settle: Duration::from_secs(10),
+        echo_timeout: Duration::from_secs(120),
     };
     let world = Arc::new(Obedient::default());
     Router::new(Ok(settings), Arc::clone(&world) as Arc<dyn LoadBalancer>, world)

@@ -46,6 +46,11 @@ rule='arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/a/b/c'
 weight='\012\0\0\0\0\0\0\0'
 printf "$weight\\0{%s}" "$groups" > $corpus/entry/groups
 printf "$weight\\1\\144\\0\\0\\0{%s,\"ruleArns\":[\"%s\"]}" "$groups" "$rule" > $corpus/entry/rules
+printf "$weight\\0{}" > $corpus/entry/found
+printf "$weight\\0{\"ingress\":\"web\",\"servicePort\":80,\"rootService\":\"web\",\"annotationPrefix\":\"a.b\"}" > $corpus/entry/ingress
+printf "$weight\\0{\"stickinessConfig\":{\"enabled\":true,\"durationSeconds\":60},\"ingresses\":[\"a\",\"b\"]}" > $corpus/entry/sticky
+printf "$weight\\0{\"assumeRoleArn\":\"arn:aws:iam::1:role/r\",\"externalId\":\"x\",\"region\":\"eu-west-1\"}" > $corpus/entry/role
+printf "$weight\\0{\"gates\":{\"rising\":false,\"minHealthyPercent\":1},\"guard\":false,\"settleSeconds\":0}" > $corpus/entry/gates
 printf "$weight\\0{\"ingres\":\"web\",\"stableTargetGroupArn\":7,\"ruleArns\":[]}" > $corpus/entry/wrong
 printf "$weight\\0{\"metadata\":{\"namespace\":\"shop\",\"name\":\"web\"},\"spec\":{\"strategy\":{\"canary\":{\"trafficRouting\":{\"plugins\":{\"a/b\":{%s}}}}}}}" \
     "$groups" > $corpus/entry/rollout

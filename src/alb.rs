@@ -1,13 +1,19 @@
-//! A load balancer, seen through the few things a router does with it: read its rules, change a rule's weights.
+//! A load balancer, seen through the few things a router does with it: find its rules, read them, change a rule's weights, add
+//! a rule of its own.
 //!
 //! Nothing here knows of Rollouts. Weights are the forward action's own numbers, 0 to 999.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 pub use arn::{Arn, ArnError, ListenerRule, Resource, RuleArn, TargetGroup, TargetGroupArn};
 pub use aws::Aws;
+pub use condition::{ConditionError, HeaderCondition};
 pub use error::{Error, ErrorKind};
+pub use new_rule::NewRule;
 pub use rule::{Rule, WeightedGroup};
 use shared::Token;
 #[cfg(test)]
@@ -16,7 +22,10 @@ pub use shared::{BucketSize, Shared};
 
 mod arn;
 mod aws;
+mod condition;
 mod error;
+mod kept;
+mod new_rule;
 mod rule;
 mod shared;
 
@@ -64,6 +73,20 @@ pub struct Target {
     pub healthy: bool,
 }
 
+/// The role in whose name a Rollout's load balancer is driven, where the controller's own credentials do not reach it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Role {
+    /// `arn:aws:iam::ACCOUNT:role/NAME`.
+    pub arn: String,
+    /// What the role's trust policy asks for, against a confused deputy (IAM user guide, "The confused deputy problem").
+    pub external_id: Option<String>,
+    /// Where STS is asked for it; none means the region of the load balancer.
+    pub region: Option<String>,
+}
+
+/// A resource's tags.
+pub type Tags = BTreeMap<String, String>;
+
 /// Elastic Load Balancing v2, as the router needs it.
 #[async_trait]
 pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
@@ -73,7 +96,8 @@ pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
     /// [`Error`] of kind [`ErrorKind::Missing`] that names the rules which do not exist, or any other kind.
     async fn observe(&self, rules: &[RuleArn], since: Instant) -> Result<Observation, Error>;
 
-    /// Reads every rule, default actions included, of every listener of the load balancer that `group` is attached to.
+    /// Reads every rule, default actions included, of every listener of the load balancers that `group` is attached to,
+    /// Application and Network Load Balancers alike.
     ///
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] when the group does not exist, or any other kind.
@@ -96,4 +120,26 @@ pub trait LoadBalancer: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error`] of kind [`ErrorKind::Missing`] when the group does not exist, or any other kind.
     async fn targets(&self, group: &TargetGroupArn, since: Instant) -> Result<Vec<Target>, Error>;
+
+    /// The tags of these resources, of whatever kind, in the order they were asked for.
+    ///
+    /// # Errors
+    /// [`Error`] of kind [`ErrorKind::Missing`] when one does not exist, or any other kind.
+    async fn tags(&self, arns: &[String]) -> Result<Vec<Tags>, Error>;
+
+    /// Adds a rule. It waits until the account may write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] before anything is sent when the rule could not do what the one before which it comes does;
+    /// [`ErrorKind::Transient`] when the priority was taken meanwhile; otherwise what AWS said.
+    async fn add_rule(&self, rule: &NewRule) -> Result<RuleArn, Error>;
+
+    /// Removes a rule. One that does not exist is as good as removed. It waits until the account may write.
+    ///
+    /// # Errors
+    /// What AWS said.
+    async fn remove_rule(&self, rule: &RuleArn) -> Result<(), Error>;
+
+    /// The same, in the name of a role. It shares what AWS counts by account, and nothing that it has seen.
+    fn assuming(self: Arc<Self>, role: &Role) -> Arc<dyn LoadBalancer>;
 }

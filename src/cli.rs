@@ -36,16 +36,14 @@ To use it, name it in the ConfigMap argo-rollouts-config and restart the control
   trafficRouterPlugins: |-
     - name: argoproj-labs/alb
       location: file:///path/to/this/program
-      args: [--allow, 'NAMESPACE=ARN-PATTERN']
 
-Then name the target groups in a Rollout, under spec.strategy.canary.trafficRouting:
+Then refer to it in a Rollout, under spec.strategy.canary.trafficRouting:
 
   plugins:
-    argoproj-labs/alb:
-      stableTargetGroupArn: arn:aws:elasticloadbalancing:...
-      canaryTargetGroupArn: arn:aws:elasticloadbalancing:...
+    argoproj-labs/alb: {}
 
---help lists what args can hold. deploy/ in the repository has whole examples.
+It finds the target groups and rules by the Rollout's Services. docs/configuration.md in the repository lists what the
+entry may say, --help what may stand under args beside location. deploy/ has whole examples.
 ";
 
 /// Runs the program with these arguments, the first of which is its own path.

@@ -20,8 +20,9 @@ use crate::router::{Allow, LONGEST_SETTLE, Settings};
 pub struct Arguments {
     /// Lets Rollouts of a namespace name AWS resources. In both halves `*` stands for any characters.
     ///
-    /// A Rollout that names target groups or rules by ARN is refused without it, since it would use the controller's
-    /// AWS rights. May be given several times, or with commas in the variable.
+    /// A Rollout that names target groups, rules or a role (assumeRoleArn) by ARN is refused without it, since it would use
+    /// the controller's AWS rights. What is found by the Rollout's Services needs none. May be given several times, or with
+    /// commas in the variable.
     #[arg(
         long,
         value_name = "NAMESPACE=ARN-PATTERN",
@@ -52,9 +53,9 @@ pub struct Arguments {
 
     /// How long to wait for the load balancer controller to follow an Ingress, such as 120s.
     ///
-    /// Where a Rollout's entry names an Ingress, its weights are announced there before they are written, and no pod is let go
-    /// before the controller has followed: an older run of it could put older weights back. After this time the update goes on.
-    /// 0s waits for nothing.
+    /// Where an Ingress makes the rules, which the plugin finds out, new weights are announced there before they are written, and
+    /// no pod is let go before the controller has followed: an older run of it could put older weights back. After this time
+    /// the update goes on. 0s waits for nothing.
     #[arg(long, value_name = "TIME", env = "ROLLOUTS_ALB_ECHO_TIMEOUT", default_value = "120s", value_parser = echo_timeout)]
     pub echo_timeout: Duration,
 

@@ -117,7 +117,7 @@ pub struct Canary {
     pub traffic_routing: Option<TrafficRouting>,
 }
 
-/// Something of which we need to know only that it is there: a step, a header to match.
+/// Something of which we need to know only that it is there: a step, a request to mirror.
 #[derive(Clone, Copy, PartialEq, Deserialize, Message)]
 pub struct Present {}
 
@@ -147,6 +147,10 @@ pub struct TrafficRouting {
     #[serde(rename = "ALB", alias = "alb")]
     #[prost(message, optional, tag = "3")]
     pub alb: Option<Present>,
+    /// The routes that the host manages, the first to be tried first. It never asks for the removal of any other.
+    #[serde(rename = "ManagedRoutes", alias = "managedRoutes")]
+    #[prost(message, repeated, tag = "8")]
+    pub managed_routes: Vec<ManagedRoute>,
     /// The weight that stands for all traffic; absent means [`DEFAULT_MAX_WEIGHT`].
     #[serde(rename = "MaxTrafficWeight", alias = "maxTrafficWeight")]
     #[prost(int32, optional, tag = "11")]
@@ -155,6 +159,16 @@ pub struct TrafficRouting {
 
 /// The host's maximum weight when a Rollout names none (`defaults.DefaultMaxTrafficWeight` counts in percent).
 pub const DEFAULT_MAX_WEIGHT: i32 = 100;
+
+/// A route that a step of the Rollout may make (`MangedRoutes`).
+#[derive(Clone, PartialEq, Eq, Deserialize, Message)]
+#[serde(default)]
+pub struct ManagedRoute {
+    /// The name by which steps refer to it.
+    #[serde(rename = "Name", alias = "name")]
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
 
 /// What the controller recorded.
 #[derive(Clone, PartialEq, Deserialize, Message)]
@@ -212,6 +226,10 @@ pub struct TrafficWeights {
     #[serde(rename = "Stable", alias = "stable")]
     #[prost(message, required, tag = "2")]
     pub stable: WeightDestination,
+    /// Those of further Services, an experiment's.
+    #[serde(rename = "Additional", alias = "additional")]
+    #[prost(message, repeated, tag = "3")]
+    pub additional: Vec<WeightDestination>,
     /// A VerifyWeight said that they are true. gob cannot tell "no" from "not said".
     #[serde(rename = "Verified", alias = "verified")]
     #[prost(bool, optional, tag = "4")]
@@ -244,14 +262,57 @@ pub struct HeaderRoute {
     #[serde(rename = "Name", alias = "name")]
     #[prost(string, tag = "1")]
     pub name: String,
+    /// What a request must show, all of it. Empty asks for the route's removal.
+    #[serde(rename = "Match", alias = "match")]
+    #[prost(message, repeated, tag = "2")]
+    pub matches: Vec<HeaderMatch>,
+}
+
+/// A header that a request must have (`HeaderRoutingMatch`).
+#[derive(Clone, PartialEq, Eq, Deserialize, Message)]
+#[serde(default)]
+pub struct HeaderMatch {
+    /// Its name, whose case does not matter in HTTP.
+    #[serde(rename = "HeaderName", alias = "headerName")]
+    #[prost(string, tag = "1")]
+    pub header_name: String,
+    /// Its value. The host lets no Rollout pass that says none.
+    #[serde(rename = "HeaderValue", alias = "headerValue")]
+    #[prost(message, optional, tag = "2")]
+    pub header_value: Option<StringMatch>,
+}
+
+/// What a text must be like. The host lets exactly one of the three pass; an empty one is none.
+#[derive(Clone, PartialEq, Eq, Deserialize, Message)]
+#[serde(default)]
+pub struct StringMatch {
+    /// It is this text.
+    #[serde(rename = "Exact", alias = "exact")]
+    #[prost(string, tag = "1")]
+    pub exact: String,
+    /// It begins with this text.
+    #[serde(rename = "Prefix", alias = "prefix")]
+    #[prost(string, tag = "2")]
+    pub prefix: String,
+    /// It matches this regular expression.
+    #[serde(rename = "Regex", alias = "regex")]
+    #[prost(string, tag = "3")]
+    pub regex: String,
+}
+
+/// A mirrored route, managed by the host (`SetMirrorRoute`).
+#[derive(Clone, PartialEq, Deserialize, Message)]
+#[serde(default)]
+pub struct MirrorRoute {
+    /// The managed route's name.
+    #[serde(rename = "Name", alias = "name")]
+    #[prost(string, tag = "1")]
+    pub name: String,
     /// What must match. Empty asks for the route's removal.
     #[serde(rename = "Match", alias = "match")]
     #[prost(message, repeated, tag = "2")]
     pub matches: Vec<Present>,
 }
-
-/// A mirrored route, managed by the host (`SetMirrorRoute`).
-pub type MirrorRoute = HeaderRoute;
 
 impl Rollout {
     /// `namespace/name`, as people and logs say it.
@@ -274,6 +335,32 @@ impl TrafficRouting {
     #[must_use]
     pub fn max_weight(&self) -> i64 {
         i64::from(self.max_traffic_weight.filter(|max| *max != 0).unwrap_or(DEFAULT_MAX_WEIGHT))
+    }
+
+    /// Whether the host manages a route of this name, and so will ask for its removal.
+    #[must_use]
+    pub fn manages(&self, route: &str) -> bool {
+        self.managed_routes.iter().any(|managed| managed.name == route)
+    }
+}
+
+/// As people read it: `x-beta is "1"`.
+impl fmt::Display for HeaderMatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.header_value.clone().unwrap_or_default();
+        write!(formatter, "{} {value}", self.header_name)
+    }
+}
+
+impl fmt::Display for StringMatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = [("is", &self.exact), ("begins with", &self.prefix), ("matches the regex", &self.regex)];
+        let said = said.into_iter().filter(|(_, text)| !text.is_empty());
+        let said: Vec<_> = said.map(|(verb, text)| format!("{verb} {text:?}")).collect();
+        if said.is_empty() {
+            return formatter.write_str("without a value");
+        }
+        formatter.write_str(&said.join(" and "))
     }
 }
 

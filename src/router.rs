@@ -21,11 +21,14 @@ use crate::alb::LoadBalancer;
 use crate::cluster::Cluster;
 use crate::rollout::{HeaderRoute, MirrorRoute, Rollout, WeightDestination};
 use answer::{Situation, Stage};
+use find::Finder;
 use follow::Follower;
 use hold::{Calls, Held};
 use progress::{Ask, Progress};
 use report::Report;
+use routes::{Managed, Route};
 use shift::{Means, Shift, Track};
+use unfinished::Unfinished;
 use wish::Wish;
 
 pub use allow::{Allow, AllowError};
@@ -36,6 +39,7 @@ mod allow;
 mod answer;
 mod echo;
 mod entry;
+mod find;
 mod follow;
 mod gate;
 mod guard;
@@ -45,7 +49,7 @@ mod passage;
 mod plan;
 mod progress;
 mod report;
-mod rules;
+mod routes;
 mod settle;
 mod shift;
 mod unfinished;
@@ -127,6 +131,7 @@ struct Followed {
     asks: watch::Sender<Option<Arc<Ask>>>,
     progress: watch::Receiver<Progress>,
     calls: Calls,
+    managed: Managed,
 }
 
 impl Router {
@@ -178,21 +183,32 @@ impl Router {
         answer
     }
 
-    /// Managed routes are not made by this version, so there are none to remove.
+    /// Asks for the removal of the Rollout's managed routes. The SetWeight that follows is not settled while one of them still
+    /// leads to the canary. A host calls it in every reconcile of a promoted Rollout: without managed routes, and once they are
+    /// known to be gone, it costs nothing.
     pub fn remove_managed_routes(&self, rollout: &Rollout) {
         debug!(rollout = rollout.key(), "RemoveManagedRoutes");
+        self.unwish(rollout, routes::names(rollout));
     }
 
-    /// Header routes are not made by this version. Removing one that cannot exist succeeds.
+    /// Brings a managed route into being, and returns when DescribeRules shows it before every rule that is shifted. One
+    /// without matches is removed, as by [`Router::remove_managed_routes`].
     ///
     /// # Errors
-    /// [`CallError`] unless the route is to be removed.
-    pub fn set_header_route(&self, rollout: &Rollout, route: &HeaderRoute) -> Result<(), CallError> {
+    /// [`CallError`] when it is not there within the block budget, never sooner than 2 s after the call.
+    pub async fn set_header_route(&self, rollout: &Rollout, route: &HeaderRoute) -> Result<(), CallError> {
         if route.matches.is_empty() {
+            self.unwish(rollout, vec![route.name.clone()]);
             return Ok(());
         }
-        let reason = format!("header route {}: header routes are not supported by this version yet", route.name);
-        Err(CallError::Rollout { rollout: rollout.key(), reason })
+        let began = Instant::now();
+        let result = self.route(rollout, route).await;
+        debug!(rollout = rollout.key(), route = route.name, success = result.is_ok(), "SetHeaderRoute");
+        if let Err(error) = &result {
+            warn!(rollout = rollout.key(), route = route.name, "{error}");
+            tokio::time::sleep_until(began + SOONEST_ERROR).await;
+        }
+        result
     }
 
     /// An ALB cannot mirror.
@@ -208,6 +224,42 @@ impl Router {
             route.name
         );
         Err(CallError::Rollout { rollout: rollout.key(), reason })
+    }
+
+    fn unwish(&self, rollout: &Rollout, routes: Vec<String>) {
+        if let (Ok(means), false) = (&self.means, routes.is_empty()) {
+            self.follow(means, &rollout.key()).managed.unwish(routes);
+        }
+    }
+
+    async fn route(&self, rollout: &Rollout, asked: &HeaderRoute) -> Result<(), CallError> {
+        let (means, ask) = self.ask(rollout, 0, &[])?;
+        // The built-in router makes it.
+        if ask.wish.observes {
+            return Ok(());
+        }
+        let about = |why: &dyn std::fmt::Display| refused(rollout, &format!("header route {}: {why}", asked.name));
+        let route = Route::of(rollout, asked).map_err(|error| about(&error))?;
+        let followed = self.follow(means, &rollout.key());
+        let _present = followed.calls.enter();
+        let balancer = means.balancer_for(&ask.wish);
+        let (wish, managed) = (&ask.wish, &followed.managed);
+        let finder = Finder { means, balancer: &*balancer, wish, managed, rollout: &rollout.metadata.name };
+        let maker = routes::Maker { finder, managed, rollout: rollout.key() };
+        let place = Arc::clone(&self.held_calls).try_acquire_owned().ok();
+        let budget = means.settings.block_budget;
+        let budget = if place.is_some() { budget } else { budget.min(SOONEST_ERROR) };
+        let why = Mutex::new(None);
+        let report = |unfinished: &Unfinished| {
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(unfinished.to_string());
+        };
+        match timeout(budget, maker.make(&route, report)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(unfinished)) => return Err(about(&unfinished)),
+            Err(_) => {}
+        }
+        let why = why.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Err(about(&why.unwrap_or_else(|| "AWS has not answered in time".to_owned())))
     }
 
     async fn shift(&self, rollout: &Rollout, weight: i64, further: &[WeightDestination]) -> Result<(), CallError> {
@@ -241,7 +293,10 @@ impl Router {
         let mut track = Track { was_true: ask.is_recorded(), ..Track::default() };
         let report = Report::new(watch::Sender::default(), Arc::clone(&means.cluster));
         let calls = Calls::none();
-        let mut shift = Shift { means, ask: &ask, calls: &calls, track: &mut track, report: &report };
+        let balancer = means.balancer_for(&ask.wish);
+        let managed = Managed::default();
+        let mut shift =
+            Shift { means, balancer, ask: &ask, calls: &calls, managed: &managed, track: &mut track, report: &report };
         let seen = timeout(LOOK_BUDGET, shift.look()).await;
         let stage = match seen {
             Ok(Ok(Some(_))) => Stage::Settled,
@@ -270,11 +325,12 @@ impl Router {
         rollouts.retain(|_, followed| followed.calls.ended().elapsed() < FORGOTTEN_AFTER);
         let (asks, asked) = watch::channel(None);
         let (told, progress) = watch::channel(Progress::default());
-        let followed = Followed { asks, progress, calls: Calls::none() };
+        let followed = Followed { asks, progress, calls: Calls::none(), managed: Managed::default() };
         let follower = Follower {
             means: means.clone(),
             asks: asked,
             calls: followed.calls.clone(),
+            managed: followed.managed.clone(),
             report: Report::new(told, Arc::clone(&means.cluster)),
             track: Track::default(),
         };

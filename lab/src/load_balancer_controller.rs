@@ -55,7 +55,7 @@ use groups::Groups;
 use record::Book;
 
 pub use calls::CallEnd;
-pub use config::{ClientLimits, Delay, LbcConfig, Neighbours};
+pub use config::{ClientLimits, Delay, Edition, LbcConfig, Neighbours};
 pub use record::{Announced, BindingRecord, ListenerRecord, Over, Record, Wrote};
 
 /// A controller, running or stopped. It stops when it is dropped.

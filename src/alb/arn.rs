@@ -9,7 +9,8 @@ use std::str::FromStr;
 /// The ARN of a target group: `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
 pub type TargetGroupArn = Arn<TargetGroup>;
 
-/// The ARN of a listener's rule: `…:listener-rule/app/LOAD-BALANCER/ID/LISTENER-ID/RULE-ID`.
+/// The ARN of a listener's rule: `…:listener-rule/app/LOAD-BALANCER/ID/LISTENER-ID/RULE-ID`, or `net` instead of `app`. Where
+/// DescribeRules shows no default rule, the listener's own ARN stands for its default action.
 pub type RuleArn = Arn<ListenerRule>;
 
 /// The ARN of a resource of the kind `R`. It always has a region.
@@ -87,14 +88,20 @@ impl<R> Arn<R> {
     /// The AWS region it lives in.
     #[must_use]
     pub fn region(&self) -> &str {
-        self.text.split(':').nth(3).unwrap_or_default()
+        home(&self.text).0
     }
 
     /// The AWS account it belongs to.
     #[must_use]
     pub fn account(&self) -> &str {
-        self.text.split(':').nth(4).unwrap_or_default()
+        home(&self.text).1
     }
+}
+
+/// The region and the account of any ARN; empty where it names none.
+pub(super) fn home(arn: &str) -> (&str, &str) {
+    let mut fields = arn.split(':').skip(3);
+    (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
 }
 
 impl RuleArn {
@@ -107,9 +114,26 @@ impl RuleArn {
     /// The listener the rule belongs to: AWS builds a rule's ARN from its listener's.
     #[must_use]
     pub fn listener(&self) -> String {
-        let listener = self.text.replacen(":listener-rule/", ":listener/", 1);
-        listener.rsplit_once('/').map_or_else(|| listener.clone(), |(listener, _)| listener.to_owned())
+        if self.is_listener() {
+            return self.text.clone();
+        }
+        parent(&self.text.replacen(":listener-rule/", ":listener/", 1))
     }
+
+    /// The load balancer the rule belongs to: AWS builds a listener's ARN from its load balancer's.
+    #[must_use]
+    pub fn load_balancer(&self) -> String {
+        parent(&self.listener().replacen(":listener/", ":loadbalancer/", 1))
+    }
+
+    /// It is a listener's own ARN, for the listener's default action.
+    pub(super) fn is_listener(&self) -> bool {
+        self.text.contains(":listener/")
+    }
+}
+
+fn parent(arn: &str) -> String {
+    arn.rsplit_once('/').map_or(arn, |(parent, _)| parent).to_owned()
 }
 
 impl<R: Resource> FromStr for Arn<R> {
@@ -130,6 +154,12 @@ impl<R: Resource> FromStr for Arn<R> {
             return Err(ArnError::Shape { given: text.to_owned(), wanted: R::NAME, example: R::EXAMPLE });
         }
         if region.is_empty() { Err(ArnError::NoRegion(text.to_owned())) } else { Ok(Self::from_aws(text)) }
+    }
+}
+
+impl<R> AsRef<str> for Arn<R> {
+    fn as_ref(&self) -> &str {
+        &self.text
     }
 }
 
@@ -154,6 +184,10 @@ mod tests {
             rule.listener(),
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2"
         );
+        let balancer = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/web/50dc6c495c0c9188";
+        assert_eq!(rule.load_balancer(), balancer);
+        let default_action = RuleArn::from_aws(&rule.listener());
+        assert_eq!((default_action.listener(), default_action.load_balancer()), (rule.listener(), balancer.to_owned()));
     }
 
     #[test]

@@ -1,32 +1,36 @@
 //! The real Elastic Load Balancing v2, through AWS's own SDK.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::error::Error as StdError;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region};
-use aws_sdk_elasticloadbalancingv2::types::{Rule as SdkRule, TargetHealthDescription, TargetHealthStateEnum};
-use aws_sdk_elasticloadbalancingv2::{Client, Config};
-use tokio::sync::Mutex;
+use aws_config::SdkConfig;
+use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::types::{Tag, TargetHealthDescription, TargetHealthStateEnum};
 use tokio::time::Instant;
 
-use super::{Error, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup};
+use self::clients::Clients;
+use super::{
+    Error, ErrorKind, LoadBalancer, NewRule, Observation, Role, Rule, RuleArn, Tags, Target, TargetGroupArn, Turn,
+    Urgency, WeightedGroup, arn,
+};
+
+mod clients;
+mod find;
 
 /// How many rules one DescribeRules names. AWS documents no limit; this keeps a request small.
 pub(super) const RULES_PER_CALL: usize = 20;
+/// How many resources one DescribeTags names at most (API reference, `DescribeTags`).
+pub(super) const TAGS_PER_CALL: usize = 20;
 
-/// The SDK sets none of these by itself, and a host never gives up on a call.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
-
-/// Clients of Elastic Load Balancing v2, one a region, made on first use. Every call is made once, at once: [`super::Shared`]
-/// is for whoever calls more than a little.
+/// Elastic Load Balancing v2 in the name of the process, or of a role. Every call is made once, at once: [`super::Shared`] is
+/// for whoever calls more than a little.
 #[derive(Debug, Default)]
 pub struct Aws {
-    clients: Mutex<HashMap<String, Client>>,
+    clients: Arc<Clients>,
+    role: Option<Role>,
 }
 
 impl Aws {
@@ -36,47 +40,23 @@ impl Aws {
         Self::default()
     }
 
-    async fn client(&self, region: &str) -> Client {
-        let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(region) {
-            return client.clone();
-        }
-        let mut config =
-            aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(region.to_owned())).timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
-                    .build(),
-            );
-        // CloudTrail shows the name as `app/rollouts-plugin-trafficrouter-alb`.
-        if let Ok(name) = AppName::new(env!("CARGO_PKG_NAME")) {
-            config = config.app_name(name);
-        }
-        // One attempt a call: whoever calls tries again, for a new token of the account's budget (`Shared`). The calls for
-        // credentials keep the SDK's own retries.
-        let config = config.load().await;
-        let config = Config::from(&config).to_builder().retry_config(RetryConfig::disabled()).build();
-        let client = Client::from_conf(config);
-        clients.insert(region.to_owned(), client.clone());
-        client
+    /// With the endpoint and the credentials of `config` instead of those that the environment names. Its region does not
+    /// matter: each call goes to the region of what it is about.
+    #[must_use]
+    pub fn with_config(config: SdkConfig) -> Self {
+        Self { clients: Arc::new(Clients::with_config(config)), role: None }
     }
 
-    /// The rules of up to [`RULES_PER_CALL`] ARNs of one region.
-    async fn describe(&self, arns: &[RuleArn]) -> Result<Vec<Rule>, Error> {
-        let Some(first) = arns.first() else { return Ok(Vec::new()) };
-        let names = || arns.iter().map(RuleArn::as_str).collect::<Vec<_>>().join(", ");
-        let request = self.client(first.region()).await.describe_rules();
-        let mut pages = request
-            .set_rule_arns(Some(arns.iter().map(|arn| arn.as_str().to_owned()).collect()))
-            .into_paginator()
-            .send();
-        let mut rules = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| Error::of("DescribeRules", names(), &error))?;
-            rules.extend(page.rules().iter().filter_map(from_sdk));
-        }
-        Ok(rules)
+    async fn client(&self, region: &str) -> Arc<Client> {
+        self.clients.client(region, self.role.as_ref()).await
+    }
+
+    fn failed<E, R>(&self, operation: &'static str, subject: &str, error: &SdkError<E, R>) -> Error
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        R: std::fmt::Debug,
+    {
+        Error::of(operation, subject, self.role.as_ref(), error)
     }
 }
 
@@ -84,10 +64,7 @@ impl Aws {
 impl LoadBalancer for Aws {
     async fn observe(&self, arns: &[RuleArn], _: Instant) -> Result<Observation, Error> {
         let began = Instant::now();
-        let mut seen = Vec::with_capacity(arns.len());
-        for batch in batches(arns) {
-            seen.extend(self.describe(&batch).await?);
-        }
+        let seen = self.rules(arns).await?;
         // AWS answers in an order of its own.
         let rules = arns.iter().map(|arn| {
             seen.iter()
@@ -100,28 +77,7 @@ impl LoadBalancer for Aws {
 
     async fn rules_around(&self, group: &TargetGroupArn) -> Result<Observation, Error> {
         let began = Instant::now();
-        let client = self.client(group.region()).await;
-        let described = client.describe_target_groups().target_group_arns(group.as_str()).send().await;
-        let described = described.map_err(|error| Error::of("DescribeTargetGroups", group.as_str(), &error))?;
-        let mut rules = Vec::new();
-        for balancer in described.target_groups().iter().flat_map(|group| group.load_balancer_arns()) {
-            if !balancer.contains(":loadbalancer/app/") {
-                let cause =
-                    format!("{balancer} is not an Application Load Balancer; this version supports no other yet");
-                return Err(Error::refused("DescribeListeners", group.as_str(), cause));
-            }
-            let mut listeners = client.describe_listeners().load_balancer_arn(balancer).into_paginator().items().send();
-            while let Some(listener) = listeners.next().await {
-                let listener = listener.map_err(|error| Error::of("DescribeListeners", balancer, &error))?;
-                let Some(listener) = listener.listener_arn() else { continue };
-                let mut pages = client.describe_rules().listener_arn(listener).into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|error| Error::of("DescribeRules", listener, &error))?;
-                    rules.extend(page.rules().iter().filter_map(from_sdk));
-                }
-            }
-        }
-        Ok(Observation { began, rules })
+        Ok(Observation { began, rules: self.around(group).await? })
     }
 
     async fn turn(&self, _: &RuleArn, _: Urgency) -> Turn {
@@ -136,13 +92,14 @@ impl LoadBalancer for Aws {
         };
         if rule.is_default() {
             // ModifyRule refuses a default rule (API reference, "ModifyRule": OperationNotPermitted).
-            let request = client.modify_listener().listener_arn(rule.arn().listener());
+            let listener = rule.arn().listener();
+            let request = client.modify_listener().listener_arn(&listener);
             let sent = request.set_default_actions(Some(actions("ModifyListener")?)).send().await;
-            sent.map_err(|error| Error::of("ModifyListener", rule.arn().listener(), &error))?;
+            sent.map_err(|error| self.failed("ModifyListener", &listener, &error))?;
         } else {
             let request = client.modify_rule().rule_arn(rule.arn().as_str());
             let sent = request.set_actions(Some(actions("ModifyRule")?)).send().await;
-            sent.map_err(|error| Error::of("ModifyRule", rule.arn().as_str(), &error))?;
+            sent.map_err(|error| self.failed("ModifyRule", rule.arn().as_str(), &error))?;
         }
         Ok(())
     }
@@ -150,7 +107,7 @@ impl LoadBalancer for Aws {
     async fn targets(&self, group: &TargetGroupArn, _: Instant) -> Result<Vec<Target>, Error> {
         let request = self.client(group.region()).await.describe_target_health().target_group_arn(group.as_str());
         let described = request.send().await;
-        let described = described.map_err(|error| Error::of("DescribeTargetHealth", group.as_str(), &error))?;
+        let described = described.map_err(|error| self.failed("DescribeTargetHealth", group.as_str(), &error))?;
         let target = |health: &TargetHealthDescription| {
             let target = health.target()?;
             let state = health.target_health().and_then(|health| health.state());
@@ -162,25 +119,77 @@ impl LoadBalancer for Aws {
         };
         Ok(described.target_health_descriptions().iter().filter_map(target).collect())
     }
-}
 
-/// Cuts the ARNs into calls: one region each, [`RULES_PER_CALL`] at most.
-fn batches(arns: &[RuleArn]) -> Vec<Vec<RuleArn>> {
-    let mut regions: Vec<Vec<RuleArn>> = Vec::new();
-    for arn in arns {
-        match regions.iter_mut().find(|batch| {
-            batch.len() < RULES_PER_CALL && batch.first().is_some_and(|first| first.region() == arn.region())
-        }) {
-            Some(batch) => batch.push(arn.clone()),
-            None => regions.push(vec![arn.clone()]),
+    async fn tags(&self, arns: &[String]) -> Result<Vec<Tags>, Error> {
+        let mut seen: HashMap<String, Tags> = HashMap::with_capacity(arns.len());
+        for (region, batch) in batches(arns.iter().map(String::as_str), TAGS_PER_CALL) {
+            let names = batch.join(", ");
+            if region.is_empty() {
+                return Err(Error::refused("DescribeTags", names, "this is not the ARN of a load balancer's resource"));
+            }
+            let request = self.client(&region).await.describe_tags().set_resource_arns(Some(batch));
+            let described = request.send().await.map_err(|error| self.failed("DescribeTags", &names, &error))?;
+            let described = described.tag_descriptions.unwrap_or_default().into_iter();
+            seen.extend(described.filter_map(|described| {
+                let tags = described.tags().iter().map(|tag| {
+                    let key = tag.key().unwrap_or_default();
+                    (key.to_owned(), tag.value().unwrap_or_default().to_owned())
+                });
+                Some((described.resource_arn()?.to_owned(), tags.collect()))
+            }));
+        }
+        let tags = arns.iter().map(|arn| {
+            let missing = || Error::refused("DescribeTags", arn.as_str(), "AWS's answer did not contain the resource");
+            seen.get(arn).cloned().ok_or_else(missing)
+        });
+        tags.collect()
+    }
+
+    async fn add_rule(&self, rule: &NewRule) -> Result<RuleArn, Error> {
+        const OPERATION: &str = "CreateRule";
+        let before = rule.before.arn();
+        let refused = |cause: String| Error::refused(OPERATION, format!("a rule before {before}"), cause);
+        let priority =
+            i32::try_from(rule.priority).map_err(|_| refused(format!("{} is no priority", rule.priority)))?;
+        let tags = rule.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let request = self.client(before.region()).await.create_rule().listener_arn(before.listener());
+        let request = request
+            .priority(priority)
+            .set_conditions(Some(rule.conditions().map_err(|refusal| refused(refusal.to_string()))?))
+            .set_actions(Some(rule.actions().map_err(|refusal| refused(refusal.to_string()))?))
+            // What is rewritten for the rule before which it comes, its targets expect rewritten.
+            .set_transforms(Some(rule.before.transforms().to_vec()).filter(|transforms| !transforms.is_empty()))
+            .set_tags(Some(tags.collect::<Vec<_>>()).filter(|tags| !tags.is_empty()));
+        let made = request.send().await;
+        let made = made.map_err(|error| self.failed(OPERATION, &format!("a rule before {before}"), &error))?;
+        let made = made.rules().first().and_then(|made| made.rule_arn()).map(RuleArn::from_aws);
+        made.ok_or_else(|| refused("AWS's answer did not contain the rule".to_owned()))
+    }
+
+    async fn remove_rule(&self, rule: &RuleArn) -> Result<(), Error> {
+        let sent = self.client(rule.region()).await.delete_rule().rule_arn(rule.as_str()).send().await;
+        match sent.map_err(|error| self.failed("DeleteRule", rule.as_str(), &error)) {
+            Err(error) if error.kind() != ErrorKind::Missing => Err(error),
+            _ => Ok(()),
         }
     }
-    regions
+
+    fn assuming(self: Arc<Self>, role: &Role) -> Arc<dyn LoadBalancer> {
+        Arc::new(Self { clients: Arc::clone(&self.clients), role: Some(role.clone()) })
+    }
 }
 
-fn from_sdk(rule: &SdkRule) -> Option<Rule> {
-    let arn = RuleArn::from_aws(rule.rule_arn()?);
-    Some(Rule::new(arn, rule.is_default().unwrap_or(false), rule.actions().to_vec()))
+/// Cuts the ARNs into calls: one region each, `most` ARNs at most.
+fn batches<'a>(arns: impl Iterator<Item = &'a str>, most: usize) -> Vec<(String, Vec<String>)> {
+    let mut batches: Vec<(String, Vec<String>)> = Vec::new();
+    for text in arns {
+        let (region, _) = arn::home(text);
+        match batches.iter_mut().find(|(of, batch)| batch.len() < most && of == region) {
+            Some((_, batch)) => batch.push(text.to_owned()),
+            None => batches.push((region.to_owned(), vec![text.to_owned()])),
+        }
+    }
+    batches
 }
 
 #[cfg(test)]
@@ -190,15 +199,17 @@ mod tests {
     #[test]
     fn a_batch_is_of_one_region_and_not_too_long() {
         let arn = |region: &str, number: usize| {
-            RuleArn::from_aws(&format!("arn:aws:elasticloadbalancing:{region}:1:listener-rule/app/a/b/c/{number}"))
+            format!("arn:aws:elasticloadbalancing:{region}:1:listener-rule/app/a/b/c/{number}")
         };
         let mut arns: Vec<_> = (0..45).map(|number| arn("eu-west-1", number)).collect();
         arns.insert(7, arn("us-east-1", 0));
-        let batches = batches(&arns);
-        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 46);
-        assert!(batches.iter().all(|batch| {
-            batch.len() <= RULES_PER_CALL && batch.iter().all(|arn| arn.region() == batch[0].region())
-        }));
+        let batches = batches(arns.iter().map(String::as_str), 20);
+        assert_eq!(batches.iter().map(|(_, batch)| batch.len()).sum::<usize>(), 46);
+        assert!(
+            batches
+                .iter()
+                .all(|(region, batch)| { batch.len() <= 20 && batch.iter().all(|text| arn::home(text).0 == region) })
+        );
         assert_eq!(batches.len(), 4);
     }
 }

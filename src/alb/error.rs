@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
+
+use super::Role;
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +47,13 @@ impl Error {
         Self { operation, subject, kind, throttled: false, cause, advice: "" }
     }
 
-    /// The error of an SDK call, sorted.
-    pub(super) fn of<E, R>(operation: &'static str, subject: impl Into<String>, error: &SdkError<E, R>) -> Self
+    /// The error of an SDK call, sorted. `role` is the one in whose name it was made.
+    pub(super) fn of<E, R>(
+        operation: &'static str,
+        subject: impl Into<String>,
+        role: Option<&Role>,
+        error: &SdkError<E, R>,
+    ) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
         R: std::fmt::Debug,
@@ -57,17 +64,27 @@ impl Error {
                 let answer = service.err();
                 let code = answer.code().unwrap_or("an error without a code");
                 throttled = is_throttling(code);
-                let text = answer.message().map_or_else(String::new, |message| format!(": {message}"));
-                (kind_of(code), format!("AWS answered {code}{text}"))
+                (kind_of(code), answered("AWS", answer))
             }
             SdkError::TimeoutError(_) => (ErrorKind::Transient, "AWS did not answer in time".to_owned()),
             SdkError::ResponseError(_) => {
                 (ErrorKind::Transient, format!("AWS's answer was not readable{}", causes(error)))
             }
-            _ if lacks_credentials(error) => (ErrorKind::Access, format!("no usable AWS credentials{}", causes(error))),
-            _ => (ErrorKind::Transient, format!("AWS could not be reached{}", causes(error))),
+            _ => match (lacks_credentials(error), role) {
+                (true, Some(role)) => {
+                    let (kind, cause, advice) = not_assumed(role, error);
+                    return Self { operation, subject: subject.into(), kind, throttled, cause, advice };
+                }
+                (true, None) => (ErrorKind::Access, format!("no usable AWS credentials{}", causes(error))),
+                (false, _) => (ErrorKind::Transient, format!("AWS could not be reached{}", causes(error))),
+            },
         };
-        let advice = advice(kind, &cause);
+        let advice = match kind {
+            ErrorKind::Access if role.is_some() => {
+                "; the role that the Rollout's plugin entry names needs the rights in deploy/iam"
+            }
+            _ => advice(kind, &cause),
+        };
         Self { operation, subject: subject.into(), kind, throttled, cause, advice }
     }
 
@@ -127,7 +144,9 @@ fn kind_of(code: &str) -> ErrorKind {
         | "ServiceUnavailable"
         | "HealthUnavailable"
         | "RequestTimeout"
-        | "RequestTimeoutException" => ErrorKind::Transient,
+        | "RequestTimeoutException"
+        // Somebody else was faster; another number is free.
+        | "PriorityInUse" => ErrorKind::Transient,
         "AccessDenied"
         | "AccessDeniedException"
         | "UnauthorizedOperation"
@@ -144,13 +163,50 @@ fn kind_of(code: &str) -> ErrorKind {
     }
 }
 
+fn answered(who: &str, answer: &dyn ProvideErrorMetadata) -> String {
+    let code = answer.code().unwrap_or("an error without a code");
+    let text = answer.message().map_or_else(String::new, |message| format!(": {message}"));
+    format!("{who} answered {code}{text}")
+}
+
+/// Why there are no credentials in the name of a role: what the Security Token Service (STS) said, or why it was not asked.
+fn not_assumed<E: StdError + 'static, R: std::fmt::Debug>(
+    role: &Role,
+    error: &SdkError<E, R>,
+) -> (ErrorKind, String, &'static str) {
+    let because = |cause: String| format!("role {} could not be assumed: {cause}", role.arn);
+    if let Some(answer) = chain(error).find_map(|cause| cause.downcast_ref::<ErrorMetadata>()) {
+        let kind = answer.code().map_or(ErrorKind::Access, kind_of);
+        let advice = match kind {
+            ErrorKind::Access => {
+                "; the controller's own IAM role needs sts:AssumeRole on that role, whose trust policy must name the \
+                 controller's role and, if it asks for an external id, the one in the Rollout's plugin entry"
+            }
+            _ => "",
+        };
+        return (kind, because(answered("AWS STS", answer)), advice);
+    }
+    let credentials = chain(error).filter_map(|cause| cause.downcast_ref::<CredentialsError>());
+    let ours = |cause: &CredentialsError| {
+        matches!(cause, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+    };
+    if credentials.into_iter().any(ours) {
+        let cause = because(format!("no usable AWS credentials{}", causes(error)));
+        let advice = advice(ErrorKind::Access, &cause);
+        return (ErrorKind::Access, cause, advice);
+    }
+    (ErrorKind::Transient, because(format!("AWS STS could not be reached{}", causes(error))), "")
+}
+
 fn advice(kind: ErrorKind, cause: &str) -> &'static str {
     match kind {
         ErrorKind::Access if cause.contains("credentials") => {
-            "; give the rollouts controller's service account an IAM role (IRSA or EKS Pod Identity), see deploy/iam-policy.json"
+            "; give the rollouts controller's service account an IAM role (IRSA or EKS Pod Identity), see deploy/iam"
         }
-        ErrorKind::Access => "; the controller's IAM role needs the rights in deploy/iam-policy.json",
-        ErrorKind::Missing => "; correct the ARN in the Rollout's plugin entry",
+        ErrorKind::Access => "; the controller's IAM role needs the rights in deploy/iam",
+        ErrorKind::Missing => {
+            "; correct the ARN in the Rollout's plugin entry or, where it names none, in the TargetGroupBinding of its Service"
+        }
         ErrorKind::Transient | ErrorKind::Refused => "",
     }
 }
@@ -186,6 +242,7 @@ mod tests {
             ("AccessDenied", ErrorKind::Access),
             ("RuleNotFound", ErrorKind::Missing),
             ("InvalidConfigurationRequest", ErrorKind::Refused),
+            ("PriorityInUse", ErrorKind::Transient),
             ("SomethingNew", ErrorKind::Refused),
         ] {
             assert_eq!(kind_of(code), kind, "{code}");

@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, ForwardActionConfig, TargetGroupTuple};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, ForwardActionConfig, Listener, Rule as SdkRule, RuleCondition, RuleTransform,
+    TargetGroupTuple,
+};
 
-use super::{RuleArn, TargetGroupArn};
+use super::{HeaderCondition, RuleArn, TargetGroupArn};
 
 /// A target group in a forward action, with its weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,10 @@ pub struct WeightedGroup {
 pub struct Rule {
     arn: RuleArn,
     is_default: bool,
+    priority: Option<u32>,
+    conditions: Vec<RuleCondition>,
     actions: Vec<Action>,
+    transforms: Vec<RuleTransform>,
 }
 
 /// An action type that this build does not know. The SDK drops what it cannot name, so sending it back would lose it.
@@ -32,11 +38,29 @@ pub struct Rule {
     "the rule has an action of type `{0}`, which this version does not know and could not send back unharmed; \
      use a newer version of the plugin"
 )]
-pub(super) struct UnknownAction(String);
+pub(super) struct UnknownAction(pub(super) String);
 
 impl Rule {
-    pub(super) fn new(arn: RuleArn, is_default: bool, actions: Vec<Action>) -> Self {
-        Self { arn, is_default, actions }
+    fn new(arn: RuleArn, is_default: bool, actions: Vec<Action>) -> Self {
+        Self { arn, is_default, priority: None, conditions: Vec::new(), actions, transforms: Vec::new() }
+    }
+
+    /// A rule as DescribeRules shows it.
+    pub(super) fn from_sdk(rule: &SdkRule) -> Option<Self> {
+        Some(Self {
+            arn: RuleArn::from_aws(rule.rule_arn()?),
+            is_default: rule.is_default().unwrap_or(false),
+            // A default rule's is the word `default`.
+            priority: rule.priority().and_then(|priority| priority.parse().ok()),
+            conditions: rule.conditions().to_vec(),
+            actions: rule.actions().to_vec(),
+            transforms: rule.transforms().to_vec(),
+        })
+    }
+
+    /// The default action of a listener, as DescribeListeners shows it.
+    pub(super) fn default_of(listener: &Listener) -> Option<Self> {
+        Some(Self::new(RuleArn::from_aws(listener.listener_arn()?), true, listener.default_actions().to_vec()))
     }
 
     /// A rule that forwards to these groups and does nothing else.
@@ -44,6 +68,25 @@ impl Rule {
     pub fn forwarding(arn: RuleArn, groups: &[WeightedGroup]) -> Self {
         let forward = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(forward_config(groups, None));
         Self::new(arn, false, vec![forward.build()])
+    }
+
+    /// The same rule with this priority, 1 to 50,000.
+    #[must_use]
+    pub fn with_priority(self, priority: u32) -> Self {
+        Self { priority: Some(priority), is_default: false, ..self }
+    }
+
+    /// The same rule, for requests that meet these conditions too.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &[HeaderCondition]) -> Self {
+        self.conditions.extend(headers.iter().map(HeaderCondition::to_sdk));
+        self
+    }
+
+    /// The same rule as its listener's default action.
+    #[must_use]
+    pub fn into_default(self) -> Self {
+        Self { priority: None, is_default: true, conditions: Vec::new(), ..self }
     }
 
     /// Its name.
@@ -56,6 +99,52 @@ impl Rule {
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.is_default
+    }
+
+    /// Its place among its listener's rules: the lowest number is looked at first. None for a default rule, the last of all.
+    #[must_use]
+    pub fn priority(&self) -> Option<u32> {
+        self.priority
+    }
+
+    /// It looks at headers of requests, `Host` aside.
+    #[must_use]
+    pub fn has_header_conditions(&self) -> bool {
+        self.headers().next().is_some()
+    }
+
+    /// What it asks of headers is this and nothing else, as an ALB compares. It may have other conditions.
+    #[must_use]
+    pub fn requires(&self, headers: &[HeaderCondition]) -> bool {
+        let sorted = |mut senses: Vec<_>| {
+            senses.sort();
+            senses
+        };
+        let ours = sorted(self.headers().map(|condition| condition.sense()).collect());
+        ours == sorted(headers.iter().map(HeaderCondition::sense).collect())
+    }
+
+    /// What it asks of headers is this, and it may ask for more.
+    #[must_use]
+    pub fn includes(&self, headers: &[HeaderCondition]) -> bool {
+        headers.iter().all(|wanted| self.headers().any(|asked| asked.sense() == wanted.sense()))
+    }
+
+    /// What it asks of headers.
+    pub fn headers(&self) -> impl Iterator<Item = HeaderCondition> {
+        self.conditions.iter().filter_map(HeaderCondition::from_sdk)
+    }
+
+    pub(super) fn conditions(&self) -> &[RuleCondition] {
+        &self.conditions
+    }
+
+    pub(super) fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    pub(super) fn transforms(&self) -> &[RuleTransform] {
+        &self.transforms
     }
 
     /// The groups its forward action holds, empty when it does not forward (a redirect, a fixed response).
@@ -97,7 +186,7 @@ impl Rule {
     }
 }
 
-fn is_forward(action: &Action) -> bool {
+pub(super) fn is_forward(action: &Action) -> bool {
     action.r#type() == Some(&ActionTypeEnum::Forward)
 }
 
@@ -137,7 +226,7 @@ fn echoed(action: &Action, groups: &[WeightedGroup]) -> Result<Action, UnknownAc
 }
 
 /// A forward action's configuration with these groups; its stickiness stays.
-fn forward_config(groups: &[WeightedGroup], before: Option<ForwardActionConfig>) -> ForwardActionConfig {
+pub(super) fn forward_config(groups: &[WeightedGroup], before: Option<ForwardActionConfig>) -> ForwardActionConfig {
     let tuples = groups.iter().map(|held| {
         let weight = i32::try_from(held.weight).unwrap_or(i32::MAX);
         TargetGroupTuple::builder().target_group_arn(held.group.as_str()).weight(weight).build()
@@ -217,6 +306,43 @@ mod tests {
         let new = Action::builder().r#type(ActionTypeEnum::from("teleport")).build();
         let error = rule(vec![new, sticky_forward()]).actions_with(&[group("stable", 1)]).unwrap_err();
         assert!(error.to_string().contains("`teleport`"), "{error}");
+    }
+
+    #[test]
+    fn what_it_asks_of_headers_is_compared_as_an_alb_compares() {
+        let condition = |header: &str, text: &str| HeaderCondition::exact(header, text).unwrap();
+        let plain = Rule::forwarding(ARN.parse().unwrap(), &[group("stable", 1)]);
+        assert!(plain.requires(&[]) && !plain.has_header_conditions());
+        let both = plain.clone().with_headers(&[condition("X-Canary", "Yes"), condition("team", "a")]);
+        assert!(both.requires(&[condition("Team", "A"), condition("x-canary", "yes")]) && both.has_header_conditions());
+        for other in [
+            vec![],
+            vec![condition("x-canary", "yes")],
+            vec![condition("x-canary", "yes"), condition("team", "b")],
+            vec![condition("x-canary", "yes"), condition("team", "a"), condition("team", "a")],
+            vec![condition("x-canary", "yes"), HeaderCondition::regex("team", "a").unwrap()],
+        ] {
+            assert!(!both.requires(&other), "{other:?}");
+        }
+        let regex = plain.with_headers(&[HeaderCondition::regex("team", "^A$").unwrap()]);
+        assert!(regex.requires(&[HeaderCondition::regex("Team", "^A$").unwrap()]));
+        assert!(!regex.requires(&[HeaderCondition::regex("team", "^a$").unwrap()]));
+    }
+
+    #[test]
+    fn a_rule_is_read_as_aws_shows_it() {
+        let path = RuleCondition::builder().field("path-pattern").values("/*").build();
+        let shown =
+            SdkRule::builder().rule_arn(ARN).actions(sticky_forward()).conditions(path.clone()).is_default(false);
+        let read = Rule::from_sdk(&shown.clone().priority("17").build()).unwrap();
+        assert_eq!((read.priority(), read.is_default(), read.conditions()), (Some(17), false, [path].as_slice()));
+        let default = Rule::from_sdk(&shown.priority("default").is_default(true).build()).unwrap();
+        assert_eq!((default.priority(), default.is_default()), (None, true));
+        let listener = default.arn().listener();
+        let shown = Listener::builder().listener_arn(&listener).default_actions(sticky_forward()).build();
+        let default = Rule::default_of(&shown).unwrap();
+        assert!(default.is_default() && default.priority().is_none());
+        assert_eq!((default.arn().as_str(), default.groups()), (listener.as_str(), vec![group("stable", 100)]));
     }
 
     #[test]

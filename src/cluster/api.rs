@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use kube::Client;
 use kube::api::{GetParams, ListParams};
 
 use super::access::Access;
 use super::events::Events;
 use super::nodes::Nodes;
-use super::objects::{PodObject, ReplicaSetObject, Resource, ServiceObject};
-use super::{Backends, Cluster, Error, Event, abort, ingress, pods, watch};
+use super::objects::{PodObject, ReplicaSetObject, Resource, ServiceObject, ServiceSpec};
+use super::{
+    Announcement, Backends, Binding, Cluster, Error, Event, Ingress, Route, Service, abort, bindings, ingress, note,
+    pages, pods, watch,
+};
 use crate::rollout::{Metadata, Rollout};
-
-/// How many Pods one page holds.
-const PAGE: u32 = 500;
 
 /// The cluster that we run in, or the one that a kubeconfig names. The clients are made on first use.
 pub struct Api {
@@ -44,30 +45,17 @@ impl fmt::Debug for Api {
 impl Cluster for Api {
     async fn backends(&self, namespace: &str, service: &str) -> Result<Backends, Error> {
         let client = self.access.clients().await?.requests;
-        let subject = format!("{namespace}/{service}");
-        let found = Resource::SERVICES.within(&client, namespace).get(service).await;
-        let found: ServiceObject = found.map_err(|error| Error::of("get", Resource::SERVICES, &subject, &error))?;
-        let selector = found.spec.selector;
+        let ServiceSpec { selector, ports } = service_spec(&client, namespace, service).await?;
         let Some(query) = pods::label_query(&selector) else { return Ok(Backends::default()) };
-        let ports = found.spec.ports;
         let unready = self.nodes.unready(&client).await;
         let all: kube::Api<PodObject> = Resource::PODS.within(&client, namespace);
-        let mut backends = Backends { selector, pods: Vec::new() };
-        let mut page = ListParams::default().labels(&query).limit(PAGE);
-        loop {
-            let listed = all.list(&page).await;
-            let listed =
-                listed.map_err(|error| Error::of("list", Resource::PODS, &format!("in {namespace}"), &error))?;
-            let alive = listed.items.iter().filter(|pod| {
-                let node = pod.spec.node_name.as_ref();
-                node.is_none_or(|node| !unready.contains(node))
-            });
-            backends.pods.extend(alive.filter_map(|pod| pods::serving(pod, &ports)));
-            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(backends),
-            }
-        }
+        let listed = pages::all(&all, ListParams::default().labels(&query)).await;
+        let listed = listed.map_err(|error| Error::of("list", Resource::PODS, &format!("in {namespace}"), &error))?;
+        let alive = listed.iter().filter(|pod| {
+            let node = pod.spec.node_name.as_ref();
+            node.is_none_or(|node| !unready.contains(node))
+        });
+        Ok(Backends { selector, pods: alive.filter_map(|pod| pods::serving(pod, &ports)).collect() })
     }
 
     async fn desired_pods(&self, namespace: &str, label: &str, value: &str) -> Result<usize, Error> {
@@ -102,7 +90,47 @@ impl Cluster for Api {
         self.events.tell(&self.access.clients().await?.requests, about, event).await
     }
 
-    async fn announce(&self, namespace: &str, ingress: &str, weights: &[(String, u32)]) -> Result<(), Error> {
-        ingress::announce(&self.access.clients().await?.requests, namespace, ingress, weights).await
+    async fn service(&self, namespace: &str, name: &str) -> Result<Service, Error> {
+        let ServiceSpec { selector, ports } =
+            service_spec(&self.access.clients().await?.requests, namespace, name).await?;
+        Ok(Service { selector, ports: ports.into_iter().map(|port| (port.name, port.port)).collect() })
     }
+
+    async fn bindings(&self, namespace: Option<&str>) -> Result<Vec<Binding>, Error> {
+        bindings::list(&self.access.clients().await?.requests, namespace).await
+    }
+
+    async fn ingresses(&self, namespace: &str, prefix: &str) -> Result<Vec<Ingress>, Error> {
+        ingress::list(&self.access.clients().await?.requests, namespace, prefix).await
+    }
+
+    async fn announce(&self, namespace: &str, ingress: &str, announcement: &Announcement) -> Result<bool, Error> {
+        ingress::announce(&self.access.clients().await?.requests, namespace, ingress, announcement).await
+    }
+
+    async fn add_route(
+        &self,
+        namespace: &str,
+        ingress: &str,
+        prefix: &str,
+        ours: &[String; 2],
+        route: &Route,
+    ) -> Result<(), Error> {
+        ingress::add_route(&self.access.clients().await?.requests, namespace, ingress, prefix, ours, route).await
+    }
+
+    async fn remove_routes(&self, namespace: &str, ingress: &str, prefix: &str, names: &[String]) -> Result<(), Error> {
+        ingress::remove_routes(&self.access.clients().await?.requests, namespace, ingress, prefix, names).await
+    }
+
+    async fn note(&self, about: &Metadata, annotation: &str, value: &str) -> Result<(), Error> {
+        note::note(&self.access.clients().await?.requests, about, annotation, value).await
+    }
+}
+
+async fn service_spec(client: &Client, namespace: &str, name: &str) -> Result<ServiceSpec, Error> {
+    let found = Resource::SERVICES.within(client, namespace).get(name).await;
+    let subject = format!("{namespace}/{name}");
+    let found: ServiceObject = found.map_err(|error| Error::of("get", Resource::SERVICES, &subject, &error))?;
+    Ok(found.spec)
 }

@@ -48,7 +48,12 @@ impl Error {
 
     /// The error of a request for objects of this kind.
     pub(super) fn of(verb: &'static str, resource: Resource, subject: &str, error: &kube::Error) -> Self {
-        let Resource { group, plural, .. } = resource;
+        Self::of_each(verb, &[resource], subject, error)
+    }
+
+    /// The error of a request that failed in the same way for the same objects of several groups.
+    pub(super) fn of_each(verb: &'static str, resources: &[Resource], subject: &str, error: &kube::Error) -> Self {
+        let plural = resources.first().map_or("objects", |resource| resource.plural);
         let subject = format!("{plural} {subject}");
         let (kind, cause) = match error {
             kube::Error::Api(status) => (kind_of(status), format!("the API server answered {}", text(status))),
@@ -57,8 +62,10 @@ impl Error {
         };
         let advice = match kind {
             ErrorKind::Access if matches!(error, kube::Error::Api(_)) => {
+                let groups: Vec<String> = resources.iter().map(|resource| format!("\"{}\"", resource.group)).collect();
+                let groups = groups.join(", ");
                 format!(
-                    "; give the controller's service account a role with apiGroups: [\"{group}\"], resources: [{plural}], \
+                    "; give the controller's service account a role with apiGroups: [{groups}], resources: [{plural}], \
                      verbs: [{verb}]"
                 )
             }
@@ -75,6 +82,12 @@ impl Error {
     /// What is there is not what was meant.
     pub(super) fn refused(verb: &'static str, resource: Resource, subject: &str, cause: &str) -> Self {
         Self::found(ErrorKind::Refused, verb, resource, subject, cause, "")
+    }
+
+    /// A Rollout has the name of the one that is to be changed, and is another.
+    pub(super) fn another_rollout(subject: &str) -> Self {
+        let cause = "it is not the one that was meant: that one was deleted, and another one made";
+        Self::refused("patch", Resource::ROLLOUTS, subject, cause)
     }
 
     /// The API server answered in a way that may be another soon.

@@ -1,5 +1,4 @@
-//! Where the objects are, and the parts of Services, Pods, ReplicaSets and Nodes that are read: a Pod has hundreds of
-//! fields.
+//! Where the objects are, and the parts of the objects that are read: a Pod has hundreds of fields.
 //!
 //! Names and types are those of the Kubernetes API, version v1.
 
@@ -8,6 +7,7 @@ use std::collections::BTreeMap;
 use kube::Client;
 use kube::core::{ApiResource, Object, Request, Resource as _};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A Service.
 pub(super) type ServiceObject = Object<ServiceSpec, Ignored>;
@@ -20,6 +20,12 @@ pub(super) type ReplicaSetObject = Object<ReplicaSetSpec, Ignored>;
 
 /// A Node.
 pub(super) type NodeObject = Object<Ignored, NodeStatus>;
+
+/// An Ingress. Its rules are one value for whoever patches them, so none of their fields may be lost.
+pub(super) type IngressObject = Object<Value, Ignored>;
+
+/// A TargetGroupBinding, of either group.
+pub(super) type BindingObject = Object<BindingSpec, Ignored>;
 
 /// An object of which only its metadata counts.
 pub(super) type MetadataObject = Object<Ignored, Ignored>;
@@ -38,8 +44,25 @@ pub(super) struct ServiceSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServicePort {
+    pub(super) name: Option<String>,
     pub(super) port: u16,
     pub(super) target_port: Option<Port>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct BindingSpec {
+    pub(super) service_ref: ServiceRef,
+    #[serde(rename = "targetGroupARN")]
+    pub(super) target_group_arn: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceRef {
+    pub(super) name: String,
+    /// A number or a name.
+    pub(super) port: Value,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -138,6 +161,12 @@ impl Resource {
     pub(super) const ANALYSIS_RUNS: Self = Self::of("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns");
     pub(super) const EXPERIMENTS: Self = Self::of("argoproj.io", "v1alpha1", "Experiment", "experiments");
 
+    /// Those of the AWS Load Balancer Controller.
+    pub(super) const BINDINGS: Self = Self::of("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", "targetgroupbindings");
+    /// Those of EKS Auto Mode.
+    pub(super) const AUTO_MODE_BINDINGS: Self =
+        Self::of("eks.amazonaws.com", "v1", "TargetGroupBinding", "targetgroupbindings");
+
     const fn of(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
         Self { group, version, kind, plural }
     }
@@ -147,7 +176,7 @@ impl Resource {
         kube::Api::namespaced_with(client.clone(), namespace, &self.address())
     }
 
-    /// Its objects, of a kind that lives in no namespace.
+    /// Its objects everywhere, or those of a kind that lives in no namespace.
     pub(super) fn everywhere<P: Clone, S: Clone>(self, client: &Client) -> kube::Api<Object<P, S>> {
         kube::Api::all_with(client.clone(), &self.address())
     }

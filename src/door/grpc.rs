@@ -92,7 +92,7 @@ impl TrafficRouter for Door {
         let router = Arc::clone(&self.router);
         let done = self.calls.run(request, |call| async move {
             let (rollout, route) = (call.rollout.unwrap_or_default(), call.set_header_route.unwrap_or_default());
-            proto::SetHeaderRouteResponse { error: text(router.set_header_route(&rollout, &route)) }
+            proto::SetHeaderRouteResponse { error: text(router.set_header_route(&rollout, &route).await) }
         });
         done.await.map(Response::new)
     }

@@ -98,8 +98,10 @@ impl Service for Door {
             }
             "SetHeaderRoute" => {
                 let args: HeaderArgs = sent_as("SetHeaderArgs", value)?;
-                let done = router.set_header_route(&args.rollout, &args.set_header_route);
-                Box::pin(async move { Ok(reply(RpcError::from(done))) })
+                Box::pin(async move {
+                    let done = router.set_header_route(&args.rollout, &args.set_header_route).await;
+                    Ok(reply(RpcError::from(done)))
+                })
             }
             "SetMirrorRoute" => {
                 let args: MirrorArgs = sent_as("SetMirrorArgs", value)?;

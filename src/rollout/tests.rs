@@ -17,12 +17,16 @@ fn a_manifest_is_read_by_the_apis_names() {
         "spec": {"replicas": 10, "strategy": {"canary": {
             "stableService": "web-stable", "dynamicStableScale": true,
             "steps": [{"setWeight": 10}, {"pause": {}}],
-            "trafficRouting": {"maxTrafficWeight": 1000, "plugins": {"argoproj-labs/alb": {"ruleArns": ["a"]}}},
+            "trafficRouting": {
+                "maxTrafficWeight": 1000, "plugins": {"argoproj-labs/alb": {"ruleArns": ["a"]}},
+                "managedRoutes": [{"name": "beta"}, {"name": "staff"}],
+            },
         }}},
         "status": {
             "stableRS": "abc", "currentPodHash": "def", "abort": true, "replicas": 9,
             "canary": {
-                "weights": {"canary": {"weight": 10}, "stable": {"weight": 90}, "verified": true},
+                "weights": {"canary": {"weight": 10}, "stable": {"weight": 80},
+                    "additional": [{"weight": 10, "serviceName": "web-experiment"}], "verified": true},
                 "stablePingPong": "ping",
             },
         },
@@ -31,6 +35,7 @@ fn a_manifest_is_read_by_the_apis_names() {
     assert_eq!((rollout.spec.replicas, rollout.status.replicas), (Some(10), 9));
     let recorded = rollout.status.canary.weights.as_ref().unwrap();
     assert_eq!((recorded.canary.weight, recorded.verified), (10, Some(true)));
+    assert_eq!((recorded.additional[0].weight, recorded.additional[0].service_name.as_str()), (10, "web-experiment"));
     assert_eq!(rollout.key(), "shop/web");
     assert_eq!((rollout.metadata.resource_version.as_str(), rollout.metadata.generation), ("41", 3));
     assert_eq!(rollout.metadata.annotations["rollout.argoproj.io/revision"], "2");
@@ -38,6 +43,7 @@ fn a_manifest_is_read_by_the_apis_names() {
     let (canary, routing) = rollout.canary_routing().unwrap();
     assert_eq!((canary.steps.len(), canary.dynamic_stable_scale, routing.max_weight()), (2, true, 1000));
     assert_eq!(routing.plugins["argoproj-labs/alb"], br#"{"ruleArns":["a"]}"#);
+    assert!(routing.manages("beta") && routing.manages("staff") && !routing.manages("other"));
     assert!(rollout.status.abort);
     assert_eq!(rollout.status.stable_rs, "abc");
 }
@@ -45,6 +51,32 @@ fn a_manifest_is_read_by_the_apis_names() {
 #[test]
 fn an_empty_rollout_has_no_routing() {
     assert_eq!(Rollout::default().canary_routing(), None);
+}
+
+#[test]
+fn a_header_route_is_read_by_the_apis_names_and_says_what_it_matches() {
+    let route: HeaderRoute = serde_json::from_value(json!({"name": "beta", "match": [
+        {"headerName": "x-beta", "headerValue": {"exact": "1"}},
+        {"headerName": "x-user", "headerValue": {"prefix": "staff \""}},
+        {"headerName": "x-region", "headerValue": {"regex": "eu-.*"}},
+        {"headerName": "x-none", "headerValue": null},
+        {"headerName": "x-empty", "headerValue": {}},
+        {"headerName": "x-both", "headerValue": {"prefix": "a", "exact": "ab"}},
+    ]}))
+    .unwrap();
+    assert_eq!(route.name, "beta");
+    let said: Vec<_> = route.matches.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            r#"x-beta is "1""#,
+            r#"x-user begins with "staff \"""#,
+            r#"x-region matches the regex "eu-.*""#,
+            "x-none without a value",
+            "x-empty without a value",
+            r#"x-both is "ab" and begins with "a""#,
+        ]
+    );
 }
 
 #[test]
@@ -62,6 +94,11 @@ fn what_argos_own_marshal_writes_is_read_as_its_json_is() {
     let (canary, routing) = rollout.canary_routing().unwrap();
     assert!(!rollout.metadata.uid.is_empty() && !rollout.status.stable_rs.is_empty());
     assert!(!canary.steps.is_empty() && canary.ping_pong.is_some() && routing.alb.is_some());
+    assert!(routing.manages("hdr") && routing.manages("mirror"));
+    let weights = rollout.status.canary.weights.as_ref().unwrap();
+    let experiment =
+        WeightDestination { weight: 0, service_name: "exp".to_owned(), pod_template_hash: "ghi".to_owned() };
+    assert_eq!(weights.additional, [experiment]);
 }
 
 /// A message of `proto/trafficrouter/v1`.
@@ -143,6 +180,7 @@ fn complete() -> Rollout {
                     traffic_routing: Some(TrafficRouting {
                         plugins: [(text(), b"{}".to_vec())].into(),
                         alb: Some(Present {}),
+                        managed_routes: vec![ManagedRoute { name: text() }],
                         max_traffic_weight: Some(7),
                     }),
                 }),
@@ -158,6 +196,7 @@ fn complete() -> Rollout {
                 weights: Some(TrafficWeights {
                     canary: WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() },
                     stable: WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() },
+                    additional: vec![WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() }],
                     verified: Some(true),
                 }),
                 stable_ping_pong: text(),
@@ -168,14 +207,16 @@ fn complete() -> Rollout {
 
 #[test]
 fn the_contract_has_every_field_of_the_model() {
-    let route = HeaderRoute { name: "text".to_owned(), matches: vec![Present {}] };
-    let destination =
-        WeightDestination { weight: 7, service_name: "text".to_owned(), pod_template_hash: "text".to_owned() };
+    let text = || "text".to_owned();
+    let header_value = Some(StringMatch { exact: text(), prefix: text(), regex: text() });
+    let header = HeaderRoute { name: text(), matches: vec![HeaderMatch { header_name: text(), header_value }] };
+    let mirror = MirrorRoute { name: text(), matches: vec![Present {}] };
+    let destination = WeightDestination { weight: 7, service_name: text(), pod_template_hash: text() };
     for (name, bytes) in [
         ("Rollout", complete().encode_to_vec()),
         ("WeightDestination", destination.encode_to_vec()),
-        ("SetHeaderRoute", route.encode_to_vec()),
-        ("SetMirrorRoute", route.encode_to_vec()),
+        ("SetHeaderRoute", header.encode_to_vec()),
+        ("SetMirrorRoute", mirror.encode_to_vec()),
     ] {
         let read = DynamicMessage::decode(message(name), bytes.as_slice()).unwrap();
         assert!(known(&read), "{read:?}");

@@ -42,6 +42,16 @@ impl Echo {
         self.given_up = true;
     }
 
+    /// Nobody has a reason to follow this split.
+    pub(super) fn of_nobody(split: &Split) -> Self {
+        Self { heard: true, given_up: true, ..Self::of(split) }
+    }
+
+    /// Nobody is waited for.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
     /// Looks for the announced numbers. True when every rule shows them for the first time.
     pub(super) fn is_heard(&mut self, rules: &[Rule]) -> bool {
         if self.heard || !rules.iter().all(|rule| self.split.is_announced_in(rule)) {
@@ -65,13 +75,20 @@ impl Split {
         self.announced(&groups).is_ok_and(|announced| announced == groups && self.has_room(&announced))
     }
 
+    /// The rule shows this division in numbers of ours, which nobody has followed yet.
+    pub(super) fn awaits_echo_in(&self, rule: &Rule) -> bool {
+        let groups = rule.groups();
+        self.announced(&groups).is_ok_and(|announced| announced != groups && self.written_beside(announced) == groups)
+    }
+
     /// What to write where `announced` is announced: the same division in other numbers, if there are any.
     pub(super) fn written_beside(&self, announced: Vec<WeightedGroup>) -> Vec<WeightedGroup> {
         if self.has_room(&announced) { doubled(&announced).unwrap_or(announced) } else { announced }
     }
 
-    /// Our groups' numbers to announce for these rules, stable first. None when one announcement cannot say what all of them need.
-    pub(super) fn numbers(&self, rules: &[Rule]) -> Result<Option<(u32, u32)>, (RuleArn, Refusal)> {
+    /// Our groups' numbers to announce for these rules, in the order of the division's parts. None when one announcement cannot
+    /// say what all of them need.
+    pub(super) fn numbers(&self, rules: &[Rule]) -> Result<Option<Vec<u32>>, (RuleArn, Refusal)> {
         let mut numbers = None;
         for rule in rules {
             let announced = self.announced(&rule.groups()).map_err(|refusal| (rule.arn().clone(), refusal))?;
@@ -86,8 +103,8 @@ impl Split {
 
     /// Twice these numbers are within AWS's limits, and can be told from once.
     fn has_room(&self, announced: &[WeightedGroup]) -> bool {
-        let sum = self.ours(announced).map(|(stable, canary)| stable + canary);
+        let sum = self.ours(announced).map(|weights| weights.iter().sum());
         // Beside other groups with weight only a sum that is the maximum can be told from a doubled one.
-        (self.is_alone_in(announced) || sum == Some(self.max)) && doubled(announced).is_some()
+        (self.is_alone_in(announced) || sum == Some(self.division.max)) && doubled(announced).is_some()
     }
 }

@@ -2,33 +2,56 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::gate::Gates;
-use crate::alb::{RuleArn, TargetGroupArn};
+use crate::alb::{Role, RuleArn, TargetGroupArn};
+use crate::cluster::Stickiness;
+use fields::Fields;
 
-/// Which rules and groups the author means (the source `explicit`).
+mod fields;
+
+/// What the author of a Rollout says. `{}` says nothing, and then everything is found in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The two target groups.
-    pub(super) groups: Groups,
+    /// The two target groups; none means those that are bound to the Rollout's Services.
+    pub(super) groups: Option<NamedGroups>,
     /// The rules to shift; none means every rule that holds both groups.
     pub(super) rules: Option<Vec<RuleArn>>,
+    /// What narrows the search.
+    pub(super) narrowing: Narrowing,
+    /// In whose name AWS is called.
+    pub(super) role: Option<Role>,
     /// Which gates there are.
     pub(super) gates: Gates,
     /// How long weights must stay true before pods may go; none means the operator's word.
     pub(super) settle: Option<Duration>,
-    /// The Ingress that somebody else follows, in whose actions weights are announced.
-    pub(super) ingress: Option<String>,
     /// Weights that somebody else changes in mid-update are put back.
     pub(super) guard: bool,
     /// An update that the host would give up is given up while the host is held.
     pub(super) abort_while_held: bool,
 }
 
+/// What narrows the search for rules, and says how an Ingress that leads to them is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Narrowing {
+    /// The Ingresses that somebody else follows; none means those that are found.
+    pub(super) ingresses: Vec<String>,
+    /// The Services' port, as its author writes it.
+    pub(super) port: Option<String>,
+    /// The backend whose action is made where there is none yet.
+    pub(super) root: Option<String>,
+    /// How the annotations begin.
+    pub(super) prefix: String,
+    /// What the actions shall say about stickiness.
+    pub(super) stickiness: Option<Stickiness>,
+    /// Where the target groups are.
+    pub(super) region: Option<String>,
+}
+
 /// Two target groups, and what they stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Groups {
+pub(super) enum NamedGroups {
     /// The groups behind the stable and the canary Service.
     ByRole { stable: TargetGroupArn, canary: TargetGroupArn },
     /// The groups behind the ping and the pong Service, which take turns.
@@ -46,37 +69,58 @@ const PING: &str = "pingTargetGroupArn";
 const PONG: &str = "pongTargetGroupArn";
 const RULES: &str = "ruleArns";
 const INGRESS: &str = "ingress";
+const INGRESSES: &str = "ingresses";
+pub(super) const SERVICE_PORT: &str = "servicePort";
+const ROOT_SERVICE: &str = "rootService";
+const PREFIX: &str = "annotationPrefix";
+const STICKINESS: &str = "stickinessConfig";
+const REGION: &str = "region";
+const ROLE: &str = "assumeRoleArn";
+const EXTERNAL_ID: &str = "externalId";
+const GATES: &str = "gates";
+const SETTLE: &str = "settleSeconds";
 const GUARD: &str = "guard";
 const ABORT_WHILE_HELD: &str = "abortWhileHeld";
 
-const GATES: &str = "gates";
-const SETTLE: &str = "settleSeconds";
-
-/// The keys that this version understands.
-const KEYS: [&str; 10] = [STABLE, CANARY, PING, PONG, RULES, INGRESS, GATES, SETTLE, GUARD, ABORT_WHILE_HELD];
+/// The keys of an entry.
+const KEYS: [&str; 18] = [
+    STABLE,
+    CANARY,
+    PING,
+    PONG,
+    RULES,
+    INGRESS,
+    INGRESSES,
+    SERVICE_PORT,
+    ROOT_SERVICE,
+    PREFIX,
+    STICKINESS,
+    REGION,
+    ROLE,
+    EXTERNAL_ID,
+    GATES,
+    SETTLE,
+    GUARD,
+    ABORT_WHILE_HELD,
+];
 
 /// The keys of `gates`.
 const RISING: &str = "rising";
 const PROMOTION: &str = "promotion";
 const MIN_HEALTHY: &str = "minHealthyPercent";
 
+/// The keys of `stickinessConfig`.
+const ENABLED: &str = "enabled";
+const DURATION: &str = "durationSeconds";
+
+/// The controller's annotations begin so, unless its operator says otherwise (`--annotations-prefix`).
+const DEFAULT_PREFIX: &str = "alb.ingress.kubernetes.io";
+
 /// No load balancer is known to need longer; a mistake in the unit would hold every step for hours.
 pub(crate) const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 
-/// Keys that the documents promise for a later version. Ignoring them would do something else than was asked for.
-const LATER: [&str; 8] = [
-    "annotationPrefix",
-    "assumeRoleArn",
-    "externalId",
-    "ingresses",
-    "region",
-    "rootService",
-    "servicePort",
-    "stickinessConfig",
-];
-
-/// How alike two keys must be, 0 to 1, for one to be suggested for the other.
-const ALIKE: f64 = 0.8;
+/// AWS keeps a client on a group for 7 days at most (API reference, `TargetGroupStickinessConfig`).
+const LONGEST_STICKINESS: u64 = 604_800;
 
 impl Entry {
     /// Reads the JSON text of an entry.
@@ -86,48 +130,70 @@ impl Entry {
             Ok(_) => return Err(EntryError(vec!["it must be a map of keys, such as {}".to_owned()])),
             Err(error) => return Err(EntryError(vec![format!("it is not JSON: {error}")])),
         };
-        let mut problems: Vec<String> = entry.keys().filter_map(|key| unknown_key(key)).collect();
-        let groups = groups(&entry, &mut problems);
-        let rules = rules(&entry, &mut problems);
-        let gates = gates(&entry, &mut problems);
-        let settle = settle(&entry, &mut problems);
-        let ingress = ingress(&entry, &mut problems);
-        let guard = switch(&entry, GUARD, &mut problems);
-        let abort_while_held = switch(&entry, ABORT_WHILE_HELD, &mut problems);
-        match groups {
-            Some(groups) if problems.is_empty() => {
-                let entry = Self { groups, rules, gates, settle, ingress, guard, abort_while_held };
-                entry.check()?;
-                Ok(entry)
-            }
-            _ => Err(EntryError(problems)),
+        let mut fields = Fields::new("", &entry);
+        fields.only(&KEYS);
+        let entry = Self {
+            groups: groups(&mut fields),
+            rules: rules(&mut fields),
+            narrowing: narrowing(&mut fields),
+            role: role(&mut fields),
+            gates: gates(&mut fields),
+            settle: fields.number(SETTLE, 0..=LONGEST_SETTLE.as_secs()).map(Duration::from_secs),
+            guard: fields.switch(GUARD).unwrap_or(true),
+            abort_while_held: fields.switch(ABORT_WHILE_HELD).unwrap_or(true),
+        };
+        let problems = fields.problems();
+        if !problems.is_empty() {
+            return Err(EntryError(problems));
         }
+        entry.check()?;
+        Ok(entry)
     }
 
     /// Every ARN the author named.
     pub(super) fn arns(&self) -> impl Iterator<Item = &str> {
+        let groups = self.groups.iter().flat_map(NamedGroups::both).map(|(_, group)| group.as_str());
         let rules = self.rules.iter().flatten().map(RuleArn::as_str);
-        self.groups.both().map(|(_, group)| group.as_str()).into_iter().chain(rules)
+        groups.chain(rules).chain(self.role.iter().map(|role| role.arn.as_str()))
     }
 
     /// What single values cannot show.
     fn check(&self) -> Result<(), EntryError> {
-        let [(first_key, first), (second_key, second)] = self.groups.both();
+        let mut problems = Vec::new();
+        match &self.groups {
+            Some(groups) => self.check_named(groups, &mut problems),
+            None if self.rules.is_some() => {
+                problems.push(format!("{RULES} needs the target groups that it is about: {STABLE} and {CANARY}"));
+            }
+            None => {}
+        }
+        if problems.is_empty() { Ok(()) } else { Err(EntryError(problems)) }
+    }
+
+    fn check_named(&self, groups: &NamedGroups, problems: &mut Vec<String>) {
+        let [(first_key, first), (second_key, second)] = groups.both();
         if first == second {
-            return Err(EntryError(vec![format!("{first_key} and {second_key} name the same target group, {first}")]));
+            problems.push(format!("{first_key} and {second_key} name the same target group, {first}"));
         }
         let region = first.region();
         let strangers = self.rules.iter().flatten().map(|rule| (rule.as_str(), rule.region()));
         let strangers = strangers.chain([(second.as_str(), second.region())]);
-        let problems: Vec<String> = strangers
-            .filter(|(_, other)| *other != region)
-            .map(|(arn, other)| format!("{arn} is in {other}, but {first_key} is in {region}"))
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(EntryError(problems)) }
+        let strangers = strangers.filter(|(_, other)| *other != region);
+        problems.extend(strangers.map(|(arn, other)| format!("{arn} is in {other}, but {first_key} is in {region}")));
+        let searched = [
+            (SERVICE_PORT, self.narrowing.port.is_some()),
+            (ROOT_SERVICE, self.narrowing.root.is_some()),
+            (STICKINESS, self.narrowing.stickiness.is_some()),
+            (REGION, self.narrowing.region.is_some()),
+        ];
+        let searched = searched.into_iter().filter(|(_, given)| *given);
+        problems.extend(searched.map(|(key, _)| {
+            format!("{key} is for target groups that the plugin finds; leave it out beside {first_key}")
+        }));
     }
 }
 
-impl Groups {
+impl NamedGroups {
     /// Both groups, with the keys that name them.
     fn both(&self) -> [(&'static str, &TargetGroupArn); 2] {
         match self {
@@ -137,145 +203,101 @@ impl Groups {
     }
 }
 
-fn unknown_key(key: &str) -> Option<String> {
-    if KEYS.contains(&key) {
-        return None;
-    }
-    if LATER.contains(&key) {
-        return Some(format!("`{key}` is not supported by this version yet; it understands {}", KEYS.join(", ")));
-    }
-    let known = KEYS.into_iter().chain(LATER);
-    Some(match nearest(key, known) {
-        Some(known) => format!("`{key}` is not a key of this plugin; did you mean `{known}`?"),
-        None => format!("`{key}` is not a key of this plugin; it understands {}", KEYS.join(", ")),
-    })
-}
-
-/// The key that was most likely meant.
-fn nearest<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let lower = key.to_lowercase();
-    let alike = known.into_iter().map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &lower), known));
-    let alike = alike.filter(|(alike, _)| *alike >= ALIKE);
-    alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
-}
-
-fn groups(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Groups> {
-    let (by_role, take_turns) = (
-        [STABLE, CANARY].iter().any(|key| entry.contains_key(*key)),
-        [PING, PONG].iter().any(|key| entry.contains_key(*key)),
-    );
+fn groups(fields: &mut Fields<'_>) -> Option<NamedGroups> {
+    let (by_role, take_turns) = (fields.has_any(&[STABLE, CANARY]), fields.has_any(&[PING, PONG]));
     if by_role && take_turns {
-        problems.push(format!(
+        fields.problem(format!(
             "it names groups by role ({STABLE}, {CANARY}) and for pingPong ({PING}, {PONG}); one pair it is"
         ));
         return None;
     }
     if take_turns {
-        let (ping, pong) = (arn(entry, PING, problems), arn(entry, PONG, problems));
-        return Some(Groups::PingPong { ping: ping?, pong: pong? });
+        let (ping, pong) = (fields.arn(PING), fields.arn(PONG));
+        return Some(NamedGroups::PingPong { ping: ping?, pong: pong? });
     }
-    let (stable, canary) = (arn(entry, STABLE, problems), arn(entry, CANARY, problems));
-    Some(Groups::ByRole { stable: stable?, canary: canary? })
-}
-
-fn ingress(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<String> {
-    match entry.get(INGRESS)? {
-        Value::String(name) if !name.is_empty() => return Some(name.clone()),
-        other => problems.push(format!("{INGRESS} must be the name of an Ingress, not {other}")),
+    if !by_role {
+        return None;
     }
-    None
+    let (stable, canary) = (fields.arn(STABLE), fields.arn(CANARY));
+    Some(NamedGroups::ByRole { stable: stable?, canary: canary? })
 }
 
-/// Something that is on unless its author says `false`.
-fn switch(entry: &Map<String, Value>, key: &str, problems: &mut Vec<String>) -> bool {
-    match entry.get(key) {
-        None => true,
-        Some(Value::Bool(on)) => *on,
-        Some(other) => {
-            problems.push(format!("{key} must be true or false, not {other}"));
-            true
-        }
-    }
-}
-
-fn arn(entry: &Map<String, Value>, key: &str, problems: &mut Vec<String>) -> Option<TargetGroupArn> {
-    let problem = match entry.get(key) {
-        Some(Value::String(text)) => match text.parse() {
-            Ok(arn) => return Some(arn),
-            Err(error) => format!("{key}: {error}"),
-        },
-        Some(other) => format!("{key} must be a string, not {other}"),
-        None => format!("{key} is missing: this version does not find target groups by itself yet"),
-    };
-    problems.push(problem);
-    None
-}
-
-fn rules(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Vec<RuleArn>> {
-    let items = match entry.get(RULES)? {
-        Value::Array(items) => items,
-        other => {
-            problems.push(format!("{RULES} must be a list of strings, not {other}"));
-            return None;
-        }
-    };
+fn rules(fields: &mut Fields<'_>) -> Option<Vec<RuleArn>> {
+    let items = fields.list(RULES)?;
     if items.is_empty() {
-        problems.push(format!("{RULES} is empty; leave it out to shift every rule that holds both groups"));
+        fields.problem(format!("{RULES} is empty; leave it out to shift every rule that holds both groups"));
     }
     let mut rules: Vec<RuleArn> = Vec::with_capacity(items.len());
     for item in items {
-        match item.as_str().map(str::parse::<RuleArn>) {
-            Some(Ok(rule)) if rules.contains(&rule) => problems.push(format!("{RULES} names {rule} twice")),
-            Some(Ok(rule)) if !rule.is_application() => problems.push(format!(
-                "{RULES}: {rule} is not a rule of an Application Load Balancer; no other is supported by this version yet"
-            )),
-            Some(Ok(rule)) => rules.push(rule),
-            Some(Err(error)) => problems.push(format!("{RULES}: {error}")),
-            None => problems.push(format!("{RULES} must hold strings, not {item}")),
+        match item.parse::<RuleArn>() {
+            Ok(rule) if rules.contains(&rule) => fields.problem(format!("{RULES} names {rule} twice")),
+            Ok(rule) => rules.push(rule),
+            Err(error) => fields.problem(format!("{RULES}: {error}")),
         }
     }
     Some(rules)
 }
 
-fn gates(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Gates {
-    let mut gates = Gates::default();
-    let given = match entry.get(GATES) {
-        None => return gates,
-        Some(Value::Object(given)) => given,
-        Some(other) => {
-            problems.push(format!("{GATES} must be a map of keys, not {other}"));
-            return gates;
-        }
-    };
-    for (key, value) in given {
-        match (key.as_str(), value) {
-            (RISING, Value::Bool(on)) => gates.rising = *on,
-            (PROMOTION, Value::Bool(on)) => gates.promotion = *on,
-            (RISING | PROMOTION, other) => problems.push(format!("{GATES}.{key} must be true or false, not {other}")),
-            (MIN_HEALTHY, other) => match other.as_u64().and_then(|percent| u32::try_from(percent).ok()) {
-                Some(percent @ 1..=100) => gates.min_healthy_percent = percent,
-                _ => problems.push(format!("{GATES}.{key} must be a whole number from 1 to 100, not {other}")),
-            },
-            (key, _) => {
-                let known = [RISING, PROMOTION, MIN_HEALTHY];
-                problems.push(match nearest(key, known) {
-                    Some(known) => format!("`{GATES}.{key}` is not a key of this plugin; did you mean `{known}`?"),
-                    None => format!("`{GATES}.{key}` is not a key of this plugin; it understands {}", known.join(", ")),
-                });
-            }
-        }
+fn narrowing(fields: &mut Fields<'_>) -> Narrowing {
+    let one = fields.text(INGRESS);
+    let many = fields.list(INGRESSES);
+    if one.is_some() && many.is_some() {
+        fields.problem(format!("it has {INGRESS} and {INGRESSES}; name all of them in {INGRESSES}"));
     }
-    gates
+    if many.as_ref().is_some_and(Vec::is_empty) {
+        fields.problem(format!("{INGRESSES} is empty; leave it out to have them found"));
+    }
+    Narrowing {
+        ingresses: one.into_iter().chain(many.into_iter().flatten()).collect(),
+        port: fields.port(SERVICE_PORT),
+        root: fields.text(ROOT_SERVICE),
+        prefix: fields.text(PREFIX).unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+        stickiness: stickiness(fields),
+        region: fields.text(REGION),
+    }
 }
 
-fn settle(entry: &Map<String, Value>, problems: &mut Vec<String>) -> Option<Duration> {
-    let given = entry.get(SETTLE)?;
-    let settle = given.as_u64().map(Duration::from_secs).filter(|settle| *settle <= LONGEST_SETTLE);
-    if settle.is_none() {
-        let longest = LONGEST_SETTLE.as_secs();
-        problems.push(format!("{SETTLE} must be a whole number of seconds from 0 to {longest}, not {given}"));
+fn stickiness(fields: &mut Fields<'_>) -> Option<Stickiness> {
+    let mut given = fields.map(STICKINESS)?;
+    given.only(&[ENABLED, DURATION]);
+    let enabled = given.switch(ENABLED).unwrap_or(true);
+    let seconds = given.number(DURATION, 1..=LONGEST_STICKINESS).and_then(|seconds| u32::try_from(seconds).ok());
+    if enabled && seconds.is_none() && !given.has_any(&[DURATION]) {
+        given.problem(format!("{STICKINESS}.{DURATION} is missing: for how long does a client stay?"));
     }
-    settle
+    let problems = given.problems();
+    problems.into_iter().for_each(|problem| fields.problem(problem));
+    Some(Stickiness { enabled, seconds: seconds.unwrap_or(1) })
+}
+
+fn role(fields: &mut Fields<'_>) -> Option<Role> {
+    let (arn, external_id) = (fields.text(ROLE), fields.text(EXTERNAL_ID));
+    let Some(arn) = arn else {
+        if external_id.is_some() {
+            fields.problem(format!("{EXTERNAL_ID} is for a role: {ROLE} is missing"));
+        }
+        return None;
+    };
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    if !matches!(parts.as_slice(), ["arn", _, "iam", "", account, role] if !account.is_empty() && role.starts_with("role/"))
+    {
+        fields.problem(format!(
+            "{ROLE}: `{arn}` is not the ARN of a role; one looks like arn:aws:iam::123456789012:role/rollouts"
+        ));
+    }
+    Some(Role { arn, external_id, region: fields.text(REGION) })
+}
+
+fn gates(fields: &mut Fields<'_>) -> Gates {
+    let mut gates = Gates::default();
+    let Some(mut given) = fields.map(GATES) else { return gates };
+    given.only(&[RISING, PROMOTION, MIN_HEALTHY]);
+    gates.rising = given.switch(RISING).unwrap_or(gates.rising);
+    gates.promotion = given.switch(PROMOTION).unwrap_or(gates.promotion);
+    let percent = given.number(MIN_HEALTHY, 1..=100).and_then(|percent| u32::try_from(percent).ok());
+    gates.min_healthy_percent = percent.unwrap_or(gates.min_healthy_percent);
+    given.problems().into_iter().for_each(|problem| fields.problem(problem));
+    gates
 }
 
 #[cfg(test)]

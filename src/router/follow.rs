@@ -18,6 +18,7 @@ use super::guard::{self, Deviation};
 use super::hold::Calls;
 use super::progress::Ask;
 use super::report::Report;
+use super::routes::Managed;
 use super::shift::{GATE_INTERVAL, Glance, Means, Shift, Track};
 use super::unfinished::{Cause, Retry, delays};
 use crate::alb::{RuleArn, Urgency};
@@ -39,6 +40,7 @@ pub(super) struct Follower {
     pub(super) means: Means,
     pub(super) asks: watch::Receiver<Option<Arc<Ask>>>,
     pub(super) calls: Calls,
+    pub(super) managed: Managed,
     pub(super) report: Report,
     pub(super) track: Track,
 }
@@ -78,7 +80,9 @@ impl Follower {
         // Rules are listed anew before Pods go in any case. Where traffic must leave at once, nobody waits for a list before.
         let about_same = before.is_some_and(|before| before.wish.is_about_same_groups(&ask.wish));
         if !(about_same && ask.wish.urgency() == Urgency::First) {
-            self.track.rules = None;
+            self.track.found = None;
+        } else if let Some(found) = &mut self.track.found {
+            Arc::make_mut(found).split.division = ask.wish.division.clone();
         }
         // What the host recorded is all that a fresh process knows. Later, another wish may have reached the nodes since.
         self.track.was_true = before.is_none() && ask.is_recorded();
@@ -113,7 +117,7 @@ impl Follower {
     async fn deviates(&mut self, ask: &mut Arc<Ask>, rule: RuleArn, shown: String) {
         self.track.shown = None;
         self.track.was_true = false;
-        match guard::deviation(&ask.wish) {
+        match guard::deviation(&ask.wish, self.is_followed()) {
             Deviation::PutBack => {
                 self.report.put_back(ask, &rule, &shown);
                 // What was seen before does not stand any more.
@@ -131,26 +135,41 @@ impl Follower {
     async fn shift(&mut self, ask: &mut Arc<Ask>) -> Option<Instant> {
         let began = Instant::now();
         let mut waits = delays();
+        let mut looked_on = false;
         loop {
             self.newest(ask);
             self.report.about(ask);
-            let (found_anew, wrote) = (self.track.rules.is_none(), self.track.written);
-            let unfinished = match self.shift_of(ask).pass().await {
+            let (found_anew, wrote) = (self.track.found.is_none(), self.track.written);
+            let mut unfinished = match self.shift_of(ask).pass().await {
                 Ok(seen) => {
                     if self.track.written {
                         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                        let (canary, of) = (ask.wish.split.canary_weight, ask.wish.split.max);
+                        let (canary, of) = (ask.wish.division.canary, ask.wish.division.max);
                         info!(rollout = ask.rollout.key(), canary, of, milliseconds, "weights confirmed on every rule");
+                    }
+                    if looked_on {
+                        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        info!(rollout = ask.rollout.key(), milliseconds, "the load balancer controller has followed");
+                    }
+                    if let Some(found) = &self.track.found {
+                        self.report.found(ask, found);
                     }
                     self.report.settled(seen);
                     return Some(seen);
                 }
                 Err(unfinished) => unfinished,
             };
+            looked_on |= unfinished.is_observed();
             // Rules that were found earlier may have been replaced since. Rules that the author named are not ours to replace.
-            if unfinished.rules_are_gone() && !found_anew && ask.wish.rules.is_none() {
-                self.track.rules = None;
-                continue;
+            if unfinished.is_about_other_rules() && !ask.wish.names_rules() {
+                let were_found = self.track.found.take().is_some();
+                if !found_anew {
+                    continue;
+                }
+                // They were there when this pass looked for them.
+                if were_found && unfinished.rules_are_gone() {
+                    unfinished = Cause::Replaced.into();
+                }
             }
             if self.track.was_true && unfinished.saw_nothing() {
                 self.report.unseen(None, &unfinished);
@@ -183,13 +202,13 @@ impl Follower {
             if self.calls.ended().elapsed() > guard::EXPIRES_AFTER {
                 return Watched::Expired;
             }
-            let interval = guard::next_look(&ask.wish, is_new, settled.elapsed());
+            let interval = guard::next_look(&ask.wish, self.is_followed(), is_new, settled.elapsed());
             let asked = tokio::select! {
                 biased;
                 () = self.next_call(ask) => true,
                 () = pause(interval) => false,
             };
-            if asked && ask.wish.is_promoted_next() {
+            if asked && (ask.wish.is_promoted_next() || self.managed.has_unwished()) {
                 return Watched::Lost;
             }
             self.report.about(ask);
@@ -213,8 +232,12 @@ impl Follower {
     }
 
     fn shift_of<'s>(&'s mut self, ask: &'s Ask) -> Shift<'s> {
-        let Self { means, calls, track, report, .. } = self;
-        Shift { means, ask, calls, track, report }
+        let Self { means, calls, managed, track, report, .. } = self;
+        Shift { means, balancer: means.balancer_for(&ask.wish), ask, calls, managed, track, report }
+    }
+
+    fn is_followed(&self) -> bool {
+        self.track.found.as_ref().is_some_and(|found| found.is_followed())
     }
 
     /// Takes the newest call's ask for the same wish, if there is one.

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::alb::Target;
+use crate::alb::{Target, TargetGroupArn};
 use crate::cluster::{Backends, Pod};
 
 /// The label by which a host tells the Pods of one version from another's (`DefaultRolloutUniqueLabelKey` of Argo
@@ -27,6 +27,8 @@ pub(super) struct Gates {
 /// A target group, held against the Pods behind its Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Side {
+    /// The group.
+    pub(super) group: TargetGroupArn,
     /// Pods that should serve it.
     pub(super) expected: usize,
     /// How many of them are healthy targets of the group.
@@ -113,7 +115,7 @@ impl Gates {
 
 impl Side {
     /// Holds the targets of a group against the Pods of its Service.
-    pub(super) fn of(backends: &Backends, targets: &[Target]) -> Self {
+    pub(super) fn of(backends: &Backends, group: &TargetGroupArn, targets: &[Target]) -> Self {
         let healthy = if targets.iter().any(is_instance) {
             // Instances say nothing of single Pods. Old Pods behind the Service would be reached through any of them.
             let one_version = backends.pods.windows(2).all(|pods| match pods {
@@ -125,7 +127,8 @@ impl Side {
             let serves = |pod: &&Pod| targets.iter().any(|target| target.healthy && is_target(pod, target));
             backends.pods.iter().filter(serves).count()
         };
-        Self { expected: backends.pods.len(), healthy, hash: backends.selector.get(HASH).cloned() }
+        let hash = backends.selector.get(HASH).cloned();
+        Self { group: group.clone(), expected: backends.pods.len(), healthy, hash }
     }
 
     /// The Service selects this version.
@@ -169,8 +172,13 @@ mod tests {
         numbers.into_iter().map(target).collect()
     }
 
+    fn held(backends: &Backends, targets: &[Target]) -> Side {
+        let group = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/web/1".parse().unwrap();
+        Side::of(backends, &group, targets)
+    }
+
     fn side(hash: &str, pods: std::ops::Range<u8>, healthy: std::ops::Range<u8>) -> Side {
-        Side::of(&backends(hash, pods), &targets(healthy, true))
+        held(&backends(hash, pods), &targets(healthy, true))
     }
 
     #[test]
@@ -186,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(GATES.is_open(&side("a", 0..pods, healthy.clone()), false), open, "{pods} {healthy:?}");
         }
-        let unhealthy = Side::of(&backends("a", 0..4), &targets(0..4, false));
+        let unhealthy = held(&backends("a", 0..4), &targets(0..4, false));
         assert!(!GATES.is_open(&unhealthy, false));
     }
 
@@ -203,17 +211,17 @@ mod tests {
         for target in &mut elsewhere {
             target.port = Some(9090);
         }
-        assert_eq!(Side::of(&backends("a", 0..2), &elsewhere).healthy, 0);
+        assert_eq!(held(&backends("a", 0..2), &elsewhere).healthy, 0);
     }
 
     #[test]
     fn instances_stand_for_all_pods_of_one_version() {
         let node = Target { id: "i-0123456789abcdef0".to_owned(), port: Some(30080), healthy: true };
-        assert_eq!(Side::of(&backends("a", 0..3), std::slice::from_ref(&node)).healthy, 3);
+        assert_eq!(held(&backends("a", 0..3), std::slice::from_ref(&node)).healthy, 3);
         let mut mixed = backends("a", 0..2);
         mixed.pods.push(pod(7, "b"));
-        assert_eq!(Side::of(&mixed, std::slice::from_ref(&node)).healthy, 0);
-        assert_eq!(Side::of(&backends("a", 0..3), &[Target { healthy: false, ..node }]).healthy, 0);
+        assert_eq!(held(&mixed, std::slice::from_ref(&node)).healthy, 0);
+        assert_eq!(held(&backends("a", 0..3), &[Target { healthy: false, ..node }]).healthy, 0);
     }
 
     #[test]

@@ -26,23 +26,23 @@ pub(super) enum Deviation {
     Report,
 }
 
-/// How long until the next look at rules that have been true for `settled`, and were not before if that `is_new`. None: when
+/// How long until the next look at rules that somebody else writes too, if they are followed, that have been true for `settled`, and were not before if that `is_new`. None: when
 /// somebody asks.
-pub(super) fn next_look(wish: &Wish, is_new: bool, settled: Duration) -> Option<Duration> {
+pub(super) fn next_look(wish: &Wish, is_followed: bool, is_new: bool, settled: Duration) -> Option<Duration> {
     let mid_update = !wish.is_promoted();
     if is_new && settled < FIRST {
         return Some(SOON);
     }
     match settled.as_secs() {
-        _ if !mid_update && wish.ingress.is_none() => None,
+        _ if !mid_update && !is_followed => None,
         0..600 => Some(LATER),
         _ => mid_update.then_some(LATE),
     }
 }
 
 /// What to do when somebody else has changed the weights.
-pub(super) fn deviation(wish: &Wish) -> Deviation {
+pub(super) fn deviation(wish: &Wish, is_followed: bool) -> Deviation {
     // Where no second writer is known and no update is under way, it may be a person's own hand.
-    let ours = !wish.is_promoted() || wish.ingress.is_some();
-    if ours && wish.guarded && !wish.hands_off { Deviation::PutBack } else { Deviation::Report }
+    let ours = !wish.is_promoted() || is_followed;
+    if ours && wish.guarded && !wish.writes_nothing() { Deviation::PutBack } else { Deviation::Report }
 }

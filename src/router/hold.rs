@@ -151,5 +151,5 @@ impl Held<'_> {
 
 /// The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.
 fn soft(ask: &Ask, why: &str) {
-    info!(rollout = ask.rollout.key(), weight = ask.wish.split.canary_weight, "{why}");
+    info!(rollout = ask.rollout.key(), weight = ask.wish.division.canary, "{why}");
 }

@@ -1,7 +1,7 @@
 //! What may be written now: the wish, or what is safe until its Pods are ready. Reads Pods and target health, writes
 //! nothing and holds no lock, since it is asked again and again while Pods start.
 
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join_all};
 use tokio::time::Instant;
 
 use super::answer::Toward;
@@ -9,7 +9,7 @@ use super::gate::{HASH, Promotion, Share, Side};
 use super::plan::{Direction, Split};
 use super::unfinished::Cause;
 use super::wish::{Recorded, Wish};
-use crate::alb::{LoadBalancer, Observation, TargetGroupArn};
+use crate::alb::{LoadBalancer, Observation, Rule, TargetGroupArn};
 use crate::cluster::Cluster;
 
 /// What the gates let through.
@@ -31,6 +31,7 @@ pub(super) struct Gatekeeper<'a> {
     pub(super) balancer: &'a dyn LoadBalancer,
     pub(super) cluster: &'a dyn Cluster,
     pub(super) wish: &'a Wish,
+    pub(super) split: &'a Split,
     pub(super) recorded: Recorded,
     /// The wish was true before.
     pub(super) was_true: bool,
@@ -39,44 +40,61 @@ pub(super) struct Gatekeeper<'a> {
 impl Gatekeeper<'_> {
     /// Decides for rules that look like this.
     pub(super) async fn let_through(&self, observation: &Observation) -> Result<Passage, Cause> {
+        let mut directions = directions(self.split, observation);
+        // An experiment that ended takes its Service with it. Nobody waits for Pods then.
+        let moving =
+            || observation.rules.iter().map(Rule::groups).filter(|groups| !self.split.directions(groups).is_empty());
+        if moving().next().is_some() && moving().all(|groups| self.split.only_ends_further(&groups)) {
+            return Ok(Passage::free(self.split));
+        }
+        if self.wish.gates.rising
+            && directions.contains(&Direction::Further)
+            && let Some(closed) = self.closed_further().await?
+        {
+            return Ok(Passage { split: None, directions, awaits: Some(closed), stable_serves_all: false });
+        }
+        directions.retain(|direction| *direction != Direction::Further);
+        let mut passage = self.between_versions(observation, directions).await?;
+        passage.directions.push(Direction::Further);
+        Ok(passage)
+    }
+
+    /// Decides about traffic between stable and the canary, which would move these ways.
+    async fn between_versions(&self, observation: &Observation, directions: Vec<Direction>) -> Result<Passage, Cause> {
         let wish = self.wish;
-        let directions = directions(&wish.split, observation);
         // At a first install nothing was promoted, and nobody has traffic to keep. The next update may have begun already.
         let promotes = wish.gates.promotion
-            && wish.split.canary_weight == 0
+            && wish.division.canary == 0
             && (self.recorded.other_version || wish.is_promoted() && !directions.is_empty());
         let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
         if let Some(awaits) = self.takes_over_too_soon().await? {
-            let split = directions.is_empty().then(|| wish.split.clone());
+            let split = directions.is_empty().then(|| self.split.clone());
             return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
         }
         // What the canary has, or keeps, may stand for other Pods than before: those of another version, behind the same
         // Service. After an abort the host moves that Service to and fro.
         let stands_for_others = wish.gates.rising
-            && (directions.is_empty() || !directions.contains(&Direction::ToCanary) && !wish.is_aborted())
+            && (directions.is_empty() || !directions.contains(&Direction::Canary) && !wish.is_aborted())
             && !self.was_true
             && !wish.is_promoted()
-            && wish.split.canary_weight > 0;
+            && wish.division.canary > 0;
         if !gated && !promotes && !stands_for_others {
-            return Ok(Passage::free(&wish.split));
+            return Ok(Passage::free(self.split));
         }
-        if !promotes && directions == [Direction::ToCanary] {
+        if !promotes && directions == [Direction::Canary] {
             return self.raise().await;
         }
-        let sides = try_join(
-            self.side(&wish.services.stable, &wish.split.stable),
-            self.side(&wish.services.canary, &wish.split.canary),
-        );
+        let sides = try_join(self.stable(), self.canary());
         let (stable, canary) = sides.await?;
         if promotes {
             return Ok(self.promotion(&stable, &canary, observation, directions));
         }
-        let share = if directions.contains(&Direction::ToStable) { self.share_of_stable().await? } else { None };
+        let share = if directions.contains(&Direction::Stable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
         if stands_for_others {
             return Ok(self.other_pods(&stable, &canary, observation, closed));
         }
-        let split = closed.is_none().then(|| wish.split.clone());
+        let split = closed.is_none().then(|| self.split.clone());
         let stable_serves_all = self.stable_serves_all(&stable, &canary, observation);
         Ok(Passage { split, directions, awaits: closed, stable_serves_all })
     }
@@ -84,15 +102,15 @@ impl Gatekeeper<'_> {
     /// The canary gets more. DescribeTargetHealth sees one group a call, so where its Pods are there nobody looks at stable's.
     async fn raise(&self) -> Result<Passage, Cause> {
         let wish = self.wish;
-        let canary = self.side(&wish.services.canary, &wish.split.canary).await?;
+        let canary = self.canary().await?;
         let awaits = if wish.gates.is_open(&canary, self.recorded.no_pods) {
             None
         } else {
-            let stable = self.side(&wish.services.stable, &wish.split.stable).await?;
-            self.closed(Direction::ToCanary, &stable, &canary, None)
+            let stable = self.stable().await?;
+            self.closed(Direction::Canary, &stable, &canary, None)
         };
-        let split = awaits.is_none().then(|| wish.split.clone());
-        Ok(Passage { split, directions: vec![Direction::ToCanary], awaits, stable_serves_all: false })
+        let split = awaits.is_none().then(|| self.split.clone());
+        Ok(Passage { split, directions: vec![Direction::Canary], awaits, stable_serves_all: false })
     }
 
     fn promotion(
@@ -108,13 +126,13 @@ impl Gatekeeper<'_> {
         let (split, directions, awaits) = match wish.gates.promotion(stable, canary, hash, self.recorded.no_pods) {
             Promotion::Stable => {
                 let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary, None));
-                (closed.is_none().then(|| wish.split.clone()), directions, closed)
+                (closed.is_none().then(|| self.split.clone()), directions, closed)
             }
             Promotion::Canary => {
-                let all = Split { canary_weight: wish.split.max, ..wish.split.clone() };
-                (Some(all), vec![Direction::ToCanary], Some(self.awaits_promotion()))
+                let all = self.split.with_canary(wish.division.max);
+                (Some(all), vec![Direction::Canary], Some(self.awaits_promotion(stable, canary)))
             }
-            Promotion::AsItIs => (None, directions, Some(self.awaits_promotion())),
+            Promotion::AsItIs => (None, directions, Some(self.awaits_promotion(stable, canary))),
         };
         // With neither group ready, whoever still serves is an old Pod: none may go.
         let stable_serves_all = stable_serves_all && split.is_some();
@@ -123,47 +141,48 @@ impl Gatekeeper<'_> {
 
     fn stable_serves_all(&self, stable: &Side, canary: &Side, observation: &Observation) -> bool {
         let wish = self.wish;
-        let carries = |group: &TargetGroupArn| {
-            observation.rules.iter().any(|rule| rule.weight_of(group).is_some_and(|weight| weight > 0))
-        };
+        let weights = || observation.rules.iter().filter_map(|rule| self.split.ours(&rule.groups()));
+        let carries = |at: usize| weights().any(|weights| weights.get(at).is_some_and(|weight| *weight > 0));
         let hash = wish.stable_hash();
-        (!carries(&wish.split.stable) || stable.selects(hash)) && (!carries(&wish.split.canary) || canary.selects(hash))
+        (!carries(0) || stable.selects(hash)) && (!carries(1) || canary.selects(hash))
     }
 
     /// The canary group has weight, and its Service may have left the Pods in it for others that are not there yet. Then the
     /// traffic waits for them on stable.
     fn other_pods(&self, stable: &Side, canary: &Side, observation: &Observation, lowering: Option<Cause>) -> Passage {
         let wish = self.wish;
-        let falls = !directions(&wish.split, observation).is_empty();
-        let closed = self.closed(Direction::ToCanary, stable, canary, None);
+        let falls = !directions(self.split, observation).is_empty();
+        let closed = self.closed(Direction::Canary, stable, canary, None);
         // Some Pods of its own are some reason to stay.
         let leave =
             canary.healthy == 0 && stable.healthy > 0 && wish.gates.may_rise(stable, canary, self.recorded.no_pods);
         let split = match (&closed, leave) {
-            (Some(_), true) => Some(Split { canary_weight: 0, ..wish.split.clone() }),
+            (Some(_), true) => Some(self.split.with_canary(0)),
             (Some(_), false) if !falls => None,
-            _ => lowering.is_none().then(|| wish.split.clone()),
+            _ => lowering.is_none().then(|| self.split.clone()),
         };
         let awaits = closed.or(lowering);
         let stable_serves_all = self.stable_serves_all(stable, canary, observation);
-        Passage { split, directions: vec![Direction::ToStable], awaits, stable_serves_all }
+        Passage { split, directions: vec![Direction::Stable], awaits, stable_serves_all }
     }
 
     /// What a move this way waits for, if its gate is closed.
     fn closed(&self, direction: Direction, stable: &Side, canary: &Side, share: Option<Share>) -> Option<Cause> {
         let wish = self.wish;
-        let (to, from, service, group) = match direction {
-            Direction::ToCanary => (canary, stable, &wish.services.canary, &wish.split.canary),
-            Direction::ToStable => (stable, canary, &wish.services.stable, &wish.split.stable),
+        let (to, from, service) = match direction {
+            Direction::Canary => (canary, stable, &wish.services.canary),
+            Direction::Stable => (stable, canary, &wish.services.stable),
+            // Looked at before.
+            Direction::Further => return None,
         };
         let service = || format!("{}/{service}", wish.services.namespace);
         if !wish.gates.may_rise(to, from, self.recorded.no_pods) {
             let percent = wish.gates.min_healthy_percent;
-            return Some(Cause::Rising { group: group.clone(), service: service(), percent });
+            return Some(Cause::Rising { group: to.group.clone(), service: service(), percent });
         }
-        let share = share.filter(|_| direction == Direction::ToStable)?;
+        let share = share.filter(|_| direction == Direction::Stable)?;
         let enough = wish.gates.may_carry(to, from, share);
-        (!enough).then(|| Cause::TooFewPods { group: group.clone(), service: service(), pods: share.pods })
+        (!enough).then(|| Cause::TooFewPods { group: to.group.clone(), service: service(), pods: share.pods })
     }
 
     /// With dynamicStableScale: what the wished share of stable needs. The host decides by counts of Pods that may be on their way
@@ -173,8 +192,9 @@ impl Gatekeeper<'_> {
         let Some(replicas) = self.recorded.replicas.filter(|_| wish.lets_stable_go && !wish.is_promoted()) else {
             return Ok(None);
         };
-        let pods = (replicas * u64::from(wish.split.stable_weight())).div_ceil(u64::from(wish.split.max.max(1)));
-        let staying = self.cluster.desired_pods(&wish.services.namespace, HASH, wish.stable_hash()).await?;
+        let pods = (replicas * u64::from(wish.division.stable())).div_ceil(u64::from(wish.division.max.max(1)));
+        let staying =
+            self.cluster.desired_pods(&wish.services.namespace, HASH, wish.stable_hash()).await.map_err(Cause::Pods)?;
         Ok(Some(Share { pods: usize::try_from(pods).unwrap_or(usize::MAX), staying }))
     }
 
@@ -187,14 +207,18 @@ impl Gatekeeper<'_> {
             return Ok(None);
         };
         let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
-        let desired = self.cluster.desired_pods(&wish.services.namespace, HASH, wish.current_hash()).await?;
+        let desired = self
+            .cluster
+            .desired_pods(&wish.services.namespace, HASH, wish.current_hash())
+            .await
+            .map_err(Cause::Pods)?;
         if desired < replicas {
             return Ok(None);
         }
-        let canary = self.side(&wish.services.canary, &wish.split.canary).await?;
+        let canary = self.canary().await?;
         let service = || format!("{}/{}", wish.services.namespace, wish.services.canary);
         let cause = || Cause::TakingOver {
-            group: wish.split.canary.clone(),
+            group: canary.group.clone(),
             service: service(),
             pods: replicas,
             percent: wish.gates.min_healthy_percent,
@@ -202,19 +226,46 @@ impl Gatekeeper<'_> {
         Ok((!wish.gates.may_take_over(&canary, replicas)).then(cause))
     }
 
-    async fn side(&self, service: &str, group: &TargetGroupArn) -> Result<Side, Cause> {
-        let backends = async { Ok(self.cluster.backends(&self.wish.services.namespace, service).await?) };
-        let targets = async { Ok::<_, Cause>(self.balancer.targets(group, Instant::now()).await?) };
-        let (backends, targets) = try_join(backends, targets).await?;
-        Ok(Side::of(&backends, &targets))
+    /// A further group that is to have traffic, and has not its Pods.
+    async fn closed_further(&self) -> Result<Option<Cause>, Cause> {
+        let (namespace, percent) = (&self.wish.services.namespace, self.wish.gates.min_healthy_percent);
+        for (at, further) in self.split.division.further.iter().enumerate().filter(|(_, further)| further.weight > 0) {
+            let groups = self.split.groups.iter().filter_map(|groups| groups.further.get(at)?.as_ref());
+            let side = self.side(&further.service, groups).await?;
+            if !self.wish.gates.is_open(&side, self.recorded.no_pods) {
+                let service = format!("{namespace}/{}", further.service);
+                return Ok(Some(Cause::Rising { group: side.group, service, percent }));
+            }
+        }
+        Ok(None)
     }
 
-    fn awaits_promotion(&self) -> Cause {
-        let Split { stable, canary, .. } = &self.wish.split;
+    async fn stable(&self) -> Result<Side, Cause> {
+        self.side(&self.wish.services.stable, self.split.groups.iter().map(|groups| &groups.stable)).await
+    }
+
+    async fn canary(&self) -> Result<Side, Cause> {
+        self.side(&self.wish.services.canary, self.split.groups.iter().map(|groups| &groups.canary)).await
+    }
+
+    /// The Service's Pods, held against each of its groups. The one that has the fewest of them decides.
+    async fn side(&self, service: &str, groups: impl Iterator<Item = &TargetGroupArn>) -> Result<Side, Cause> {
+        let backends =
+            async { self.cluster.backends(&self.wish.services.namespace, service).await.map_err(Cause::Pods) };
+        let targets =
+            try_join_all(groups.map(|group| async move {
+                Ok::<_, Cause>((group, self.balancer.targets(group, Instant::now()).await?))
+            }));
+        let (backends, targets) = try_join(backends, targets).await?;
+        let sides = targets.iter().map(|(group, targets)| Side::of(&backends, group, targets));
+        sides.min_by_key(|side| side.healthy).ok_or(Cause::Changing)
+    }
+
+    fn awaits_promotion(&self, stable: &Side, canary: &Side) -> Cause {
         let services = &self.wish.services;
         Cause::Promotion {
-            canary: canary.clone(),
-            stable: stable.clone(),
+            canary: canary.group.clone(),
+            stable: stable.group.clone(),
             service: format!("{}/{}", services.namespace, services.stable),
             percent: self.wish.gates.min_healthy_percent,
         }
@@ -224,7 +275,7 @@ impl Gatekeeper<'_> {
 impl Passage {
     /// No gate stands in the way.
     pub(super) fn free(split: &Split) -> Self {
-        let directions = vec![Direction::ToCanary, Direction::ToStable];
+        let directions = vec![Direction::Further, Direction::Canary, Direction::Stable];
         Self { split: Some(split.clone()), directions, awaits: None, stable_serves_all: false }
     }
 }
@@ -233,15 +284,15 @@ impl Passage {
 pub(super) fn toward(split: &Split, observation: &Observation) -> Toward {
     match directions(split, observation).as_slice() {
         [] => Toward::Nobody,
-        [Direction::ToCanary] => Toward::Canary,
-        _ => Toward::Stable,
+        all if all.contains(&Direction::Stable) => Toward::Stable,
+        _ => Toward::Canary,
     }
 }
 
 /// Which ways traffic would move. Rules that show different weights can move different ways.
 fn directions(split: &Split, observation: &Observation) -> Vec<Direction> {
     let mut directions: Vec<Direction> =
-        observation.rules.iter().filter_map(|rule| split.direction(&rule.groups())).collect();
+        observation.rules.iter().flat_map(|rule| split.directions(&rule.groups())).collect();
     directions.sort_unstable();
     directions.dedup();
     directions

@@ -79,10 +79,15 @@ impl Ask {
         newer || !self.is_meant_by(now, settings)
     }
 
+    /// There was no update yet, so that no Pod goes on the strength of any weight.
+    pub(super) fn is_first_install(&self) -> bool {
+        self.wish.is_promoted() && self.recorded.nothing
+    }
+
     /// The host recorded this very weight as verified.
     pub(super) fn is_recorded(&self) -> bool {
         let verified = self.recorded.verified_weight.and_then(|weight| u32::try_from(weight).ok());
-        verified == Some(self.wish.split.canary_weight)
+        verified == Some(self.wish.division.canary)
     }
 }
 

@@ -8,10 +8,14 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::answer::Stage;
+use super::find::Found;
 use super::progress::{Ask, Progress, Sight, State};
 use super::unfinished::Unfinished;
 use crate::alb::RuleArn;
 use crate::cluster::{Cluster, Event};
+
+/// What was found for a Rollout, as an annotation on it.
+const TARGETS: &str = "trafficrouter-alb/targets";
 
 /// Tells one Rollout's calls how far its follower is, and people what they should know.
 #[derive(Clone, Debug)]
@@ -76,7 +80,9 @@ impl Report {
 
     /// A pass ended so.
     pub(super) fn failed(&self, why: &Unfinished, never_true: bool) {
-        self.waits(why, why.stage(never_true));
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).ask.clone();
+        let at_rest = current.is_some_and(|ask| ask.wish.is_promoted());
+        self.waits(why, why.stage(never_true, at_rest));
     }
 
     fn waits(&self, why: &Unfinished, stage: Stage) {
@@ -100,14 +106,14 @@ impl Report {
 
     /// Somebody else changed the weights, and they are written again.
     pub(super) fn put_back(&self, ask: &Ask, rule: &RuleArn, shown: &str) {
-        let wished = &ask.wish.split;
+        let wished = &ask.wish.division;
         let message = format!("somebody else set {rule} to {shown}; the weights {wished} are written again");
         self.tell(ask, true, "WeightsPutBack", message);
     }
 
     /// Somebody else changed the weights, and that is left so.
     pub(super) fn changed(&self, ask: &Ask, rule: &RuleArn, shown: &str) {
-        let wished = &ask.wish.split;
+        let wished = &ask.wish.division;
         let message = format!(
             "somebody else set {rule} to {shown} while no update was under way; wished is {wished}, and the next call of the \
              rollouts controller writes it"
@@ -116,11 +122,10 @@ impl Report {
     }
 
     /// The other writer did not follow in time.
-    pub(super) fn no_echo(&self, ask: &Ask, timeout: Duration) {
-        let ingress = ask.wish.ingress.as_deref().unwrap_or_default();
+    pub(super) fn no_echo(&self, ask: &Ask, ingresses: &str, timeout: Duration) {
         let seconds = timeout.as_secs();
         let message = format!(
-            "the load balancer controller has not followed Ingress {ingress} within {seconds} s; the update goes on, and the \
+            "the load balancer controller has not followed Ingress {ingresses} within {seconds} s; the update goes on, and the \
              rules are watched. Look at the controller's log and at the Ingress's events"
         );
         self.tell(ask, true, "IngressNotFollowed", message);
@@ -130,6 +135,23 @@ impl Report {
     pub(super) fn aborted(&self, ask: &Ask, reason: &str) {
         let message = format!("the update is aborted while its weights are waited for: {reason} (abortWhileHeld)");
         self.tell(ask, true, "RolloutAborted", message);
+    }
+
+    /// Notes on the Rollout which target groups and rules it shifts, for whoever measures them: an AnalysisTemplate that asks
+    /// CloudWatch, say. What the Rollout shows already is not written.
+    pub(super) fn found(&self, ask: &Ask, found: &Found) {
+        let value = found.note();
+        let metadata = &ask.rollout.metadata;
+        if ask.wish.writes_nothing() || metadata.annotations.get(TARGETS) == Some(&value) {
+            return;
+        }
+        let (cluster, about) = (Arc::clone(&self.cluster), metadata.clone());
+        tokio::spawn(async move {
+            if let Err(error) = cluster.note(&about, TARGETS, &value).await {
+                let rollout = format!("{}/{}", about.namespace, about.name);
+                warn!(rollout, annotation = TARGETS, "what was found could not be noted: {error}");
+            }
+        });
     }
 
     fn tell(&self, ask: &Ask, warning: bool, reason: &'static str, message: String) {

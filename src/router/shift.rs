@@ -14,17 +14,18 @@ use tracing::info;
 
 use super::Settings;
 use super::echo::Echo;
+use super::find::{self, Finder, Found, KnownTags};
 use super::hold::Calls;
 use super::locks::{Locked, RuleLocks};
 use super::passage::{Gatekeeper, Passage, toward};
-use super::plan::{Direction, Plan, Split};
+use super::plan::{Direction, Plan, Split, ratio};
 use super::progress::{Ask, Sight};
 use super::report::Report;
-use super::rules::holding_both;
-use super::settle::Shown;
+use super::routes::{self, Managed};
+use super::settle::{Shown, written_as};
 use super::unfinished::{Cause, Unfinished, delays};
-use super::wish::HANDS_OFF;
-use crate::alb::{LoadBalancer, Observation, Rule, RuleArn, TargetGroupArn, Turn, Urgency, WeightedGroup};
+use super::wish::{HANDS_OFF, Wish};
+use crate::alb::{LoadBalancer, Observation, Rule, RuleArn, Turn, Urgency, WeightedGroup};
 use crate::cluster::Cluster;
 
 /// How long written weights may stay unseen before everything is read and planned anew: either AWS's answer is stale
@@ -46,11 +47,23 @@ pub(super) struct Means {
     pub(super) locks: Arc<RuleLocks>,
 }
 
+impl Means {
+    /// The load balancer, in the name of whom the wish is to be carried out.
+    pub(super) fn balancer_for(&self, wish: &Wish) -> Arc<dyn LoadBalancer> {
+        let balancer = Arc::clone(&self.balancer);
+        match &wish.role {
+            Some(role) => balancer.assuming(role),
+            None => balancer,
+        }
+    }
+}
+
 /// What is known of a Rollout's rules, from pass to pass.
 #[derive(Debug, Default)]
 pub(super) struct Track {
-    /// The rules, once they are found.
-    pub(super) rules: Option<Vec<RuleArn>>,
+    /// The rules and target groups, once they are found.
+    pub(super) found: Option<Arc<Found>>,
+    pub(super) tags: KnownTags,
     /// What the rules showed last, once that is known.
     pub(super) shown: Option<Shown>,
     /// The wish was true before, so that at rest nobody has to look at Pods again.
@@ -77,8 +90,11 @@ pub(super) enum Glance {
 #[derive(Debug)]
 pub(super) struct Shift<'a> {
     pub(super) means: &'a Means,
+    /// The load balancer, in the name of whom the wish is carried out.
+    pub(super) balancer: Arc<dyn LoadBalancer>,
     pub(super) ask: &'a Ask,
     pub(super) calls: &'a Calls,
+    pub(super) managed: &'a Managed,
     pub(super) track: &'a mut Track,
     pub(super) report: &'a Report,
 }
@@ -86,37 +102,39 @@ pub(super) struct Shift<'a> {
 impl Shift<'_> {
     /// One pass: find, gate, read, plan, write, confirm, settle. Answers when the observation that showed the wish began.
     pub(super) async fn pass(&mut self) -> Result<Instant, Unfinished> {
-        let rules = self.find_rules().await?;
-        let (passage, looked) = self.pass_gates(&rules).await?;
+        let found = self.find().await?;
+        self.clear_routes(&found).await?;
+        let (passage, looked) = self.pass_gates(&found).await?;
         let (seen, moved) = match &passage.split {
-            Some(split) if self.planned(split, &looked)?.is_empty() => {
-                self.announce_late(split, &looked).await?;
+            Some(split) if self.planned(&found, split, &looked)?.is_empty() => {
+                self.announce_late(&found, split, &looked).await?;
                 (looked, None)
             }
-            Some(split) => self.bring_to(split, &passage, &rules, &looked).await?,
+            Some(split) => self.bring_to(&found, split, &passage, &looked).await?,
             None => return Err(passage.awaits.map_or_else(|| Cause::Changing.into(), Unfinished::from)),
         };
         if let Some(awaits) = passage.awaits {
             self.track.shown = None;
             return Err(awaits.into());
         }
-        self.settle(&rules, seen, moved).await
+        self.settle(&found, seen, moved).await
     }
 
     /// Looks once, and changes nothing. The time of the observation, if every rule shows the wish and has settled.
     pub(super) async fn look(&mut self) -> Result<Option<Instant>, Unfinished> {
-        let rules = self.find_rules().await?;
-        let observation = self.observe(&rules, Instant::now()).await?;
-        if first_untrue(&self.ask.wish.split, &observation).is_some() {
+        let found = self.find().await?;
+        let observation = self.observe(&found.rules, Instant::now()).await?;
+        if first_untrue(&found.split, &observation).is_some() {
             return Ok(None);
         }
-        Ok(self.show(&observation, None).has_settled().then_some(observation.began))
+        Ok(self.show(&found, &observation, None).has_settled().then_some(observation.began))
     }
 
     /// Looks at the rules alone. An observation that began at `since` or later will do.
     pub(super) async fn glance(&self, since: Instant) -> Result<Glance, Unfinished> {
-        let observation = self.observe(self.track.rules.as_deref().unwrap_or_default(), since).await?;
-        let split = &self.ask.wish.split;
+        let found = self.track.found.as_deref().ok_or(Cause::Changing)?;
+        let observation = self.observe(&found.rules, since).await?;
+        let split = &found.split;
         Ok(match first_untrue(split, &observation) {
             None => Glance::True(observation.began),
             Some(rule) => Glance::Changed(rule.arn().clone(), weights(split, &rule.groups())),
@@ -124,36 +142,38 @@ impl Shift<'_> {
     }
 
     /// What the gates let through, and the weights by which they decided: they were read without a lock.
-    async fn pass_gates(&mut self, rules: &[RuleArn]) -> Result<(Passage, Observation), Unfinished> {
-        let observation = self.observe(rules, Instant::now()).await?;
-        let passage = self.let_through(&observation).await?;
+    async fn pass_gates(&mut self, found: &Found) -> Result<(Passage, Observation), Unfinished> {
+        let observation = self.observe(&found.rules, Instant::now()).await?;
+        let passage = self.let_through(&found.split, &observation).await?;
         Ok((passage, observation))
     }
 
     /// What the gates let through now, for rules that looked like this.
-    async fn let_through(&mut self, observation: &Observation) -> Result<Passage, Unfinished> {
+    async fn let_through(&mut self, split: &Split, observation: &Observation) -> Result<Passage, Unfinished> {
         let wish = &self.ask.wish;
         let began = Instant::now();
         // A rule that cannot carry the wish is an error before anybody is waited for.
-        let nothing_to_do = plan(&wish.split, observation)?.is_empty();
+        let nothing_to_do = plan(split, observation)?.is_empty();
         if nothing_to_do && self.track.was_true && !wish.is_promoted_next() {
-            return Ok(Passage::free(&wish.split));
+            return Ok(Passage::free(split));
         }
         // Whatever was true before, the rules say otherwise now.
         self.track.was_true &= nothing_to_do;
-        if wish.gates.are_off() {
-            self.report.sight(Sight { began, toward: toward(&wish.split, observation), stable_serves_all: false });
-            return Ok(Passage::free(&wish.split));
+        // Who only looks on waits for no Pods: the built-in router does not either.
+        if wish.gates.are_off() || wish.observes {
+            self.report.sight(Sight { began, toward: toward(split, observation), stable_serves_all: false });
+            return Ok(Passage::free(split));
         }
         let gatekeeper = Gatekeeper {
-            balancer: &*self.means.balancer,
+            balancer: &*self.balancer,
             cluster: &*self.means.cluster,
             wish,
+            split,
             recorded: self.ask.recorded,
             was_true: self.track.was_true,
         };
         let passage = gatekeeper.let_through(observation).await?;
-        let (toward, stable_serves_all) = (toward(&wish.split, observation), passage.stable_serves_all);
+        let (toward, stable_serves_all) = (toward(split, observation), passage.stable_serves_all);
         self.report.sight(Sight { began, toward, stable_serves_all });
         Ok(passage)
     }
@@ -162,37 +182,48 @@ impl Shift<'_> {
     /// way traffic moved. `looked` is what the gates saw.
     async fn bring_to(
         &mut self,
+        found: &Found,
         split: &Split,
         passage: &Passage,
-        rules: &[RuleArn],
         looked: &Observation,
     ) -> Result<(Observation, Option<Direction>), Unfinished> {
-        let mut turns = self.turns(split, looked).await?;
-        self.look_again(passage, looked).await?;
+        let rules = &found.rules;
+        let mut turns = self.turns(found, split, looked).await?;
+        self.look_again(&found.split, passage, looked).await?;
         let locked = self.means.locks.lock(rules).await;
         let observation = self.observe(rules, Instant::now()).await?;
-        let planned = self.planned(split, &observation)?;
+        let planned = self.planned(found, split, &observation)?;
         if planned.is_empty() {
-            self.announce_late(split, &observation).await?;
+            self.announce_late(found, split, &observation).await?;
             return Ok((observation, None));
         }
         let mut writes = Vec::with_capacity(planned.len());
         let mut moved = None;
         for (rule, groups) in planned {
-            let direction = split.direction(&rule.groups());
+            let directions = split.directions(&rule.groups());
             let turn = turns.iter().position(|(arn, _)| arn == rule.arn()).map(|at| turns.swap_remove(at).1);
             // It was seen otherwise, so its gates or its turn were another's.
-            let (Some(turn), true) = (turn, direction.is_none_or(|way| passage.directions.contains(&way))) else {
+            let (Some(turn), true) = (turn, directions.iter().all(|way| passage.directions.contains(way))) else {
                 return Err(Cause::Moved(rule.arn().clone()).into());
             };
-            moved = moved.max(direction);
-            writes.push((rule.clone(), self.written_as(split, rule, groups), turn));
+            moved = moved.max(directions.into_iter().max());
+            writes.push((rule.clone(), groups, turn));
         }
-        let announced = match self.announce(split, &observation).await {
+        let announced = match self.announce(found, split, &observation).await {
             // A version that was given up does not wait for Kubernetes.
             Err(error) if self.ask.wish.urgency() != Urgency::First => return Err(error),
             announced => announced,
         };
+        if self.listens_for(split) {
+            for (rule, groups, _) in &mut writes {
+                *groups = written_as(split, rule, std::mem::take(groups));
+            }
+        }
+        writes.retain(|(rule, groups, _)| *groups != rule.groups());
+        if writes.is_empty() {
+            announced?;
+            return Ok((observation, None));
+        }
         self.track.written = true;
         self.track.shown = None;
         self.write(split, rules, writes, locked).await?;
@@ -204,11 +235,12 @@ impl Shift<'_> {
     /// older announcement are no sign that it has: they are written in others first.
     fn planned<'r>(
         &self,
+        found: &Found,
         split: &Split,
         observation: &'r Observation,
     ) -> Result<Vec<(&'r Rule, Vec<WeightedGroup>)>, Unfinished> {
         let mut planned = plan(split, observation)?;
-        if self.is_news_to_the_other_writer(split) {
+        if self.is_news_to_the_other_writer(found, split) {
             let true_already = observation.rules.iter().filter(|rule| split.is_announced_in(rule));
             planned.extend(true_already.map(|rule| (rule, rule.groups())));
         }
@@ -216,14 +248,24 @@ impl Shift<'_> {
     }
 
     /// Leave to write each rule that does not show this division. Waited for here, where no lock is held.
-    async fn turns(&self, split: &Split, looked: &Observation) -> Result<Vec<(RuleArn, Turn)>, Unfinished> {
-        if let Some(rule) = first_untrue(split, looked).filter(|_| self.ask.wish.hands_off) {
-            let (shown, wished) = (weights(split, &rule.groups()), split.to_string());
-            return Err(Cause::HandsOff { shown, wished, annotation: HANDS_OFF }.into());
+    async fn turns(
+        &self,
+        found: &Found,
+        split: &Split,
+        looked: &Observation,
+    ) -> Result<Vec<(RuleArn, Turn)>, Unfinished> {
+        let wish = &self.ask.wish;
+        if let Some(rule) = first_untrue(split, looked).filter(|_| wish.writes_nothing()) {
+            let (rule, shown, wished) =
+                (rule.arn().clone(), weights(split, &rule.groups()), split.division.to_string());
+            return Err(match wish.observes {
+                true => self.unfollowed(rule, shown, wished).await.into(),
+                false => Cause::HandsOff { shown, wished, annotation: HANDS_OFF }.into(),
+            });
         }
-        let urgency = self.ask.wish.urgency();
-        let turns = self.planned(split, looked)?.into_iter().map(|(rule, _)| async move {
-            let turn = self.means.balancer.turn(rule.arn(), urgency).await;
+        let urgency = wish.urgency();
+        let turns = self.planned(found, split, looked)?.into_iter().map(|(rule, _)| async move {
+            let turn = self.balancer.turn(rule.arn(), urgency).await;
             (rule.arn().clone(), turn)
         });
         let mut turns = pin!(join_all(turns));
@@ -236,7 +278,7 @@ impl Shift<'_> {
 
     /// Right before a write: Pods that were looked at a while ago are looked at again. Where no call is there to say so, the
     /// Rollout must still mean this wish, too. The rules are read again in a moment, with their locks.
-    async fn look_again(&mut self, passage: &Passage, looked: &Observation) -> Result<(), Unfinished> {
+    async fn look_again(&mut self, split: &Split, passage: &Passage, looked: &Observation) -> Result<(), Unfinished> {
         let on_our_own = self.calls.is_empty();
         if on_our_own {
             let metadata = &self.ask.rollout.metadata;
@@ -246,7 +288,7 @@ impl Shift<'_> {
             }
         }
         if on_our_own || looked.began.elapsed() > GATE_INTERVAL {
-            let again = self.let_through(looked).await?;
+            let again = self.let_through(split, looked).await?;
             if again.split != passage.split {
                 return Err(again.awaits.map_or_else(|| Cause::Changing.into(), Unfinished::from));
             }
@@ -270,26 +312,43 @@ impl Shift<'_> {
         }
     }
 
-    async fn find_rules(&mut self) -> Result<Vec<RuleArn>, Unfinished> {
-        if let Some(rules) = &self.track.rules {
-            return Ok(rules.clone());
-        }
-        let rules = match &self.ask.wish.rules {
-            Some(named) => named.clone(),
-            None => self.rules_that_hold_both().await?,
-        };
-        self.track.rules = Some(rules.clone());
-        Ok(rules)
+    /// What the built-in router, or the controller that follows it, has not done yet.
+    async fn unfollowed(&self, rule: RuleArn, shown: String, wished: String) -> Cause {
+        let wish = &self.ask.wish;
+        let here = self.means.cluster.ingresses(&wish.services.namespace, &wish.narrowing.prefix).await;
+        let lacking = here.ok().and_then(|here| find::lacking(&here, &wish.services, &wish.division));
+        Cause::Observed { rule, shown, wished, lacking }
     }
 
-    pub(super) async fn rules_that_hold_both(&self) -> Result<Vec<RuleArn>, Unfinished> {
-        let wish = &self.ask.wish;
-        let around = self.means.balancer.rules_around(&wish.split.stable).await?;
-        Ok(holding_both(&around.rules, &wish.split, wish.lets_stable_go)?)
+    async fn find(&mut self) -> Result<Arc<Found>, Unfinished> {
+        if let Some(found) = &self.track.found {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(self.find_anew().await?);
+        self.track.found = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    pub(super) async fn find_anew(&mut self) -> Result<Found, Cause> {
+        let mut tags = std::mem::take(&mut self.track.tags);
+        let found = self.finder().find(&mut tags).await;
+        self.track.tags = tags;
+        found
+    }
+
+    /// Managed routes that nobody wishes any more do not lead to the canary when this returns.
+    async fn clear_routes(&self, found: &Found) -> Result<(), Cause> {
+        let maker = routes::Maker { finder: self.finder(), managed: self.managed, rollout: self.ask.rollout.key() };
+        maker.clear(found).await
+    }
+
+    fn finder(&self) -> Finder<'_> {
+        let (wish, rollout) = (&self.ask.wish, self.ask.rollout.metadata.name.as_str());
+        Finder { means: self.means, balancer: &*self.balancer, wish, managed: self.managed, rollout }
     }
 
     pub(super) async fn observe(&self, rules: &[RuleArn], since: Instant) -> Result<Observation, Unfinished> {
-        Ok(self.means.balancer.observe(rules, since).await?)
+        Ok(self.balancer.observe(rules, since).await?)
     }
 
     /// Writes all rules at once. When some fail, says which have the new weights all the same.
@@ -303,15 +362,14 @@ impl Shift<'_> {
         writes: Vec<(Rule, Vec<WeightedGroup>, Turn)>,
         locked: Locked,
     ) -> Result<(), Unfinished> {
-        let (balancer, rollout, split) = (Arc::clone(&self.means.balancer), self.ask.rollout.key(), split.clone());
+        let (balancer, rollout, split) = (Arc::clone(&self.balancer), self.ask.rollout.key(), split.clone());
         let task = tokio::spawn(async move {
             let sent = writes.into_iter().map(|(rule, groups, turn)| {
                 let (balancer, rollout, split) = (&balancer, &rollout, &split);
                 async move {
                     balancer.set_weights(&rule, &groups, turn).await.map_err(|error| (rule.arn().clone(), error))?;
-                    let (stable, canary) =
-                        (change(&rule, &groups, &split.stable), change(&rule, &groups, &split.canary));
-                    info!(rollout, rule = %rule.arn(), stable, canary, "weights written");
+                    let (from, to) = (weights(split, &rule.groups()), weights(split, &groups));
+                    info!(rollout, rule = %rule.arn(), from, to, "weights written");
                     Ok(())
                 }
             });
@@ -350,13 +408,7 @@ pub(super) fn first_untrue<'r>(split: &Split, observation: &'r Observation) -> O
     observation.rules.iter().find(|rule| split.plan(&rule.groups()) != Ok(Plan::AlreadyTrue))
 }
 
-/// Our groups' weights, as people read them: stable, then canary.
+/// Our groups' weights, as people read them: stable, canary, and what further ones there are.
 pub(super) fn weights(split: &Split, groups: &[WeightedGroup]) -> String {
-    split.ours(groups).map_or_else(|| "other groups".to_owned(), |(stable, canary)| format!("{stable}:{canary}"))
-}
-
-/// A group's weight before and after a write, as people read it in the log.
-fn change(rule: &Rule, groups: &[WeightedGroup], group: &TargetGroupArn) -> String {
-    let after = groups.iter().find(|held| held.group == *group).map_or(0, |held| held.weight);
-    format!("{} -> {after}", rule.weight_of(group).unwrap_or_default())
+    split.ours(groups).map_or_else(|| "other groups".to_owned(), |weights| ratio(&weights))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use super::answer::Stage;
+use super::find::{FindError, Remedy, RulesError};
 use super::plan::Refusal;
-use super::rules::RulesError;
 use crate::alb::{self, RuleArn, TargetGroupArn};
 use crate::cluster;
 
@@ -27,10 +27,12 @@ pub(super) struct Unfinished {
 pub(super) enum Cause {
     #[error(transparent)]
     Alb(#[from] alb::Error),
-    #[error("{0}; the plugin looks at Pods before it moves traffic to them (gates in the plugin entry)")]
-    Cluster(#[from] cluster::Error),
     #[error(transparent)]
-    Rules(#[from] RulesError),
+    Cluster(#[from] cluster::Error),
+    #[error("{0}; the plugin looks at Pods before it moves traffic to them (gates in the plugin entry)")]
+    Pods(cluster::Error),
+    #[error(transparent)]
+    Find(FindError),
     #[error("rule {rule} cannot be shifted: {refusal}")]
     Refused { rule: RuleArn, refusal: Refusal },
     #[error("the weights were written, but DescribeRules does not show them yet on {0}")]
@@ -65,14 +67,26 @@ pub(super) enum Cause {
     )]
     Settling(Duration),
     #[error(
-        "every rule shows the weights; the load balancer controller has not followed the Ingress {ingress} yet, and until it \
+        "every rule shows the weights; the load balancer controller has not followed the Ingress {ingresses} yet, and until it \
          does an older run of it could put older weights back; look at its log and at the events of the Ingress"
     )]
-    Echo { ingress: String },
+    Echo { ingresses: String },
     #[error(
         "the rules show {shown} where {wished} is wished, and nothing is written while the Rollout has the annotation {annotation}: true"
     )]
     HandsOff { shown: String, wished: String, annotation: &'static str },
+    #[error(
+        "rule {rule} shows {shown} where {wished} is wished; the built-in router and the load balancer controller set it, and this \
+         plugin waits for them and writes nothing while trafficRouting has alb{}",
+        .lacking.as_ref().map(|ingress| format!("; the actions of Ingress {ingress} do not show the weights yet")).unwrap_or_default()
+    )]
+    Observed { rule: RuleArn, shown: String, wished: String, lacking: Option<String> },
+    #[error("header route {route}: {why}")]
+    Route { route: String, why: String },
+    #[error("{0}")]
+    AwaitsRoute(String),
+    #[error("it cannot stand before rule {before}: {why}")]
+    NoRoute { before: RuleArn, why: String },
     #[error(
         "somebody else changed the weights of {rule} to {shown} while no update was under way; the next call of the rollouts controller puts them back"
     )]
@@ -84,6 +98,10 @@ pub(super) enum Cause {
          others came first"
     )]
     Turn,
+    #[error(
+        "the load balancer controller replaced rules or target groups while the weights were shifted; they are looked up anew"
+    )]
+    Replaced,
     #[error("a write was cut off, and nobody knows what it did")]
     CutOff,
     #[error(
@@ -91,10 +109,10 @@ pub(super) enum Cause {
     )]
     Outdated,
     #[error(
-        "the rules of Ingress {ingress} divide the weights of the two target groups differently beside other groups, and one \
+        "the rules of Ingress {ingresses} divide the weights of the two target groups differently beside other groups, and one \
          announcement cannot say both; give their actions the same sum of weights"
     )]
-    Announcement { ingress: String },
+    Announcement { ingresses: String },
 }
 
 /// When the next try makes sense.
@@ -119,7 +137,7 @@ impl Unfinished {
         match &*self.cause {
             Cause::Alb(error) if error.kind() == alb::ErrorKind::Transient => Retry::Soon,
             // A Service that is not there yet comes with the Rollout's other manifests.
-            Cause::Cluster(error) => match error.kind() {
+            Cause::Cluster(error) | Cause::Pods(error) => match error.kind() {
                 cluster::ErrorKind::Transient => Retry::Soon,
                 cluster::ErrorKind::Missing => Retry::Seconds,
                 cluster::ErrorKind::Access | cluster::ErrorKind::Refused => Retry::NextCall,
@@ -127,17 +145,23 @@ impl Unfinished {
             Cause::Unconfirmed(_)
             | Cause::Moved(_)
             | Cause::Changing
+            | Cause::Replaced
             | Cause::CutOff
             | Cause::Turn
             | Cause::Settling(_)
+            | Cause::Observed { .. }
+            | Cause::Route { .. }
+            | Cause::AwaitsRoute(_)
             | Cause::Echo { .. } => Retry::Soon,
+            Cause::Find(error) if error.remedy() == Remedy::Time => Retry::Seconds,
             Cause::Rising { .. }
             | Cause::TooFewPods { .. }
             | Cause::Promotion { .. }
             | Cause::TakingOver { .. }
             | Cause::HandsOff { .. } => Retry::Seconds,
             Cause::Alb(_)
-            | Cause::Rules(_)
+            | Cause::Find(_)
+            | Cause::NoRoute { .. }
             | Cause::Refused { .. }
             | Cause::Changed { .. }
             | Cause::Outdated
@@ -145,12 +169,15 @@ impl Unfinished {
         }
     }
 
-    /// How far the shift is. `never_true`: as far as anybody knows, the wish was not true before.
-    pub(super) fn stage(&self, never_true: bool) -> Stage {
+    /// How far the shift is. `never_true`: as far as anybody knows, the wish was not true before. `at_rest`: no update is
+    /// under way.
+    pub(super) fn stage(&self, never_true: bool, at_rest: bool) -> Stage {
         match (&*self.cause, self.retry()) {
             (Cause::TooFewPods { .. }, _) => Stage::AwaitsHost,
             (Cause::Alb(error), _) if error.kind() == alb::ErrorKind::Missing && never_true => Stage::NothingYet,
-            (Cause::Rules(RulesError::None { .. }), _) if never_true => Stage::NothingYet,
+            // At rest nobody's traffic moves, and what is missing comes with other manifests, or is on its way out.
+            (Cause::Find(error), _) if error.remedy() == Remedy::Time && at_rest => Stage::NothingYet,
+            (Cause::Find(FindError::Rules(RulesError::None { .. })), _) if never_true => Stage::NothingYet,
             (Cause::Outdated, _) => Stage::Underway,
             (_, Retry::NextCall) => Stage::Refused,
             (_, Retry::Soon | Retry::Seconds) => Stage::Underway,
@@ -162,7 +189,17 @@ impl Unfinished {
         matches!(&*self.cause, Cause::Alb(error) if matches!(error.kind(), alb::ErrorKind::Transient | alb::ErrorKind::Access))
     }
 
-    /// The rules are not the ones they were: they must be looked up again.
+    /// It is somebody else's to make it true.
+    pub(super) fn is_observed(&self) -> bool {
+        matches!(&*self.cause, Cause::Observed { .. })
+    }
+
+    /// The rules may not be the ones they were, or do not hold the groups that they held: they must be looked up again.
+    pub(super) fn is_about_other_rules(&self) -> bool {
+        self.rules_are_gone() || matches!(&*self.cause, Cause::Refused { .. })
+    }
+
+    /// A rule or a target group does not exist any more.
     pub(super) fn rules_are_gone(&self) -> bool {
         matches!(&*self.cause, Cause::Alb(error) if error.kind() == alb::ErrorKind::Missing)
     }
@@ -176,6 +213,12 @@ pub(super) fn delays() -> ExponentialBackoff {
         .without_max_times()
         .with_jitter()
         .build()
+}
+
+impl<E: Into<FindError>> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self::Find(error.into())
+    }
 }
 
 impl<C: Into<Cause>> From<C> for Unfinished {

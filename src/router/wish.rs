@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Settings;
 use super::allow::permitted;
-use super::entry::{Entry, EntryError, Groups};
+use super::entry::{Entry, EntryError, NamedGroups, Narrowing};
 use super::gate::Gates;
-use super::plan::Split;
-use crate::alb::{MAX_GROUP_WEIGHT, RuleArn, TargetGroupArn, Urgency};
+use super::plan::{Division, Further, Groups};
+use crate::alb::{MAX_GROUP_WEIGHT, Role, RuleArn, Urgency};
 use crate::rollout::{Canary, Rollout, WeightDestination};
 
 /// With the value `true` on a Rollout: nothing is written, and success still needs what the rules show.
@@ -18,9 +18,15 @@ pub(crate) const HANDS_OFF: &str = "trafficrouter-alb/hands-off";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
     /// How the traffic shall be divided.
-    pub(super) split: Split,
-    /// The rules to shift; none means every rule that holds both groups.
-    pub(super) rules: Option<Vec<RuleArn>>,
+    pub(super) division: Division,
+    /// Between which target groups, in which rules.
+    pub(super) source: Source,
+    /// What narrows the search for them.
+    pub(super) narrowing: Narrowing,
+    /// In whose name AWS is called.
+    pub(super) role: Option<Role>,
+    /// The built-in router shifts the weights, and we look on.
+    pub(super) observes: bool,
     /// Stable pods are let go on the strength of the answer.
     pub(super) lets_stable_go: bool,
     /// Which gates a raise passes.
@@ -29,8 +35,6 @@ pub(super) struct Wish {
     pub(super) settle: Settle,
     /// Behind which Services the groups' pods stand.
     pub(super) services: Services,
-    /// The Ingress through which somebody else makes weights true.
-    pub(super) ingress: Option<String>,
     /// Weights that somebody else changes in mid-update are put back.
     pub(super) guarded: bool,
     /// A person asked for nothing to be written.
@@ -40,6 +44,15 @@ pub(super) struct Wish {
     /// The update has steps.
     pub(super) has_steps: bool,
     about: Fingerprint,
+}
+
+/// Where the rules come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The author names the target groups, and the rules or none: every rule that holds both groups.
+    Named { groups: Groups, rules: Option<Vec<RuleArn>> },
+    /// The target groups are those that the cluster binds to the Services.
+    Bound,
 }
 
 /// How long weights must stay true.
@@ -65,6 +78,8 @@ pub(super) struct Recorded {
     pub(super) verified_weight: Option<i32>,
     /// Another version than now was stable when weights were recorded last: this one was promoted since.
     pub(super) other_version: bool,
+    /// No weights were ever recorded: there was no update yet.
+    pub(super) nothing: bool,
     /// The Rollout is scaled to zero.
     pub(super) no_pods: bool,
     /// How many Pods are wished, if that is known.
@@ -119,14 +134,17 @@ pub(super) enum WishError {
     )]
     NoPingPong,
     #[error(
-        "trafficRouting has alb beside this plugin, which is not supported by this version yet; remove one of them"
+        "trafficRouting has alb beside this plugin, so the built-in router sets the weights and the plugin only observes; \
+         that router knows no other maxTrafficWeight than 100, and it is {0}"
     )]
-    BuiltInToo,
+    ObservedMax(u32),
     #[error(
-        "weights for further Services ({0}) are not supported by this version yet: a plugin entry that names target \
-         groups has none for them"
+        "weights for further Services ({0}) need their target groups, and a plugin entry that names target groups has none for \
+         them; leave the ARNs out, so that they are found by their TargetGroupBindings"
     )]
     FurtherServices(String),
+    #[error("the canary's weight {canary} and those of further Services ({further}) are more than all traffic, {max}")]
+    TooMuch { canary: u32, further: String, max: u32 },
 }
 
 impl Wish {
@@ -143,30 +161,40 @@ impl Wish {
         if let Some(arn) = entry.arns().find(|arn| !permitted(&settings.allow, namespace, arn)) {
             return Err(WishError::NotAllowed { namespace: namespace.clone(), arn: arn.to_owned() });
         }
-        if routing.alb.is_some() {
-            return Err(WishError::BuiltInToo);
-        }
-        let further: Vec<&str> =
-            further.iter().filter(|one| one.weight != 0).map(|one| one.service_name.as_str()).collect();
-        if !further.is_empty() {
-            return Err(WishError::FurtherServices(further.join(", ")));
-        }
-        let (stable, canary_group, services) = roles(rollout, canary, entry.groups)?;
-        if !entry.gates.are_off() && (services.stable.is_empty() || services.canary.is_empty()) {
-            return Err(WishError::NoServices);
-        }
         let max = u32::try_from(routing.max_weight()).ok().filter(|max| (1..=MAX_GROUP_WEIGHT).contains(max));
         let max = max.ok_or_else(|| WishError::MaxWeight(routing.max_weight()))?;
+        let observes = routing.alb.is_some();
+        if observes && max != 100 {
+            return Err(WishError::ObservedMax(max));
+        }
+        let mut further = further_parts(rollout, further);
+        let (source, services) = roles(rollout, canary, entry.groups, entry.rules)?;
+        if matches!(source, Source::Named { .. }) {
+            further.retain(|further| further.weight > 0);
+            if !further.is_empty() {
+                return Err(WishError::FurtherServices(named(&further)));
+            }
+        }
+        let needs_services = source == Source::Bound || !entry.gates.are_off();
+        if needs_services && (services.stable.is_empty() || services.canary.is_empty()) {
+            return Err(WishError::NoServices);
+        }
         // A weight outside the range can only mean its nearer end.
         let canary_weight = u32::try_from(canary_weight.clamp(0, i64::from(max))).unwrap_or(max);
+        let together = further.iter().map(|further| u64::from(further.weight)).sum::<u64>() + u64::from(canary_weight);
+        if together > u64::from(max) {
+            return Err(WishError::TooMuch { canary: canary_weight, further: named(&further), max });
+        }
         Ok(Self {
-            split: Split { stable, canary: canary_group, canary_weight, max },
-            rules: entry.rules,
+            division: Division { canary: canary_weight, further, max },
+            source,
+            narrowing: entry.narrowing,
+            role: entry.role,
+            observes,
             lets_stable_go: canary.dynamic_stable_scale,
             gates: entry.gates,
             settle: Settle { time: entry.settle.unwrap_or(settings.settle), by_author: entry.settle.is_some() },
             services,
-            ingress: entry.ingress,
             guarded: entry.guard,
             hands_off: rollout.metadata.annotations.get(HANDS_OFF).is_some_and(|value| value == "true"),
             abort_while_held: entry.abort_while_held,
@@ -206,12 +234,23 @@ impl Wish {
 
     /// Another wish for the same rules.
     pub(super) fn is_about_same_groups(&self, other: &Self) -> bool {
-        let groups = |wish: &Self| {
-            let mut groups = [wish.split.stable.clone(), wish.split.canary.clone()];
-            groups.sort();
-            groups
-        };
-        self.rules == other.rules && groups(self) == groups(other)
+        let further =
+            |wish: &Self| wish.division.further.iter().map(|further| further.service.clone()).collect::<Vec<_>>();
+        self.source == other.source
+            && self.narrowing == other.narrowing
+            && self.role == other.role
+            && self.services == other.services
+            && further(self) == further(other)
+    }
+
+    /// A person, or that somebody else shifts the weights, keeps us from writing.
+    pub(super) fn writes_nothing(&self) -> bool {
+        self.hands_off || self.observes
+    }
+
+    /// The author named the rules, so that there is nothing to find.
+    pub(super) fn names_rules(&self) -> bool {
+        matches!(&self.source, Source::Named { rules: Some(_), .. })
     }
 
     /// The update was given up.
@@ -221,18 +260,25 @@ impl Wish {
 
     /// The canary is to have everything.
     pub(super) fn is_maximum(&self) -> bool {
-        self.split.canary_weight == self.split.max
+        self.division.canary == self.division.max
     }
 
     /// Traffic leaves a version that was given up: nobody else's write is more urgent.
     pub(super) fn urgency(&self) -> Urgency {
-        if self.split.canary_weight == 0 && !self.is_promoted() { Urgency::First } else { Urgency::Usual }
+        if self.division.canary == 0 && !self.is_promoted() { Urgency::First } else { Urgency::Usual }
     }
 
     /// All traffic goes back to pods that were there all the time: an update is given up, and stable was never scaled
     /// down. Nothing is worth waiting for then.
     pub(super) fn is_way_back(&self) -> bool {
-        !self.lets_stable_go && !self.is_promoted() && self.split.canary_weight == 0
+        !self.lets_stable_go && !self.is_promoted() && self.division.canary == 0
+    }
+}
+
+impl Services {
+    /// Both of them.
+    pub(super) fn names(&self) -> [&str; 2] {
+        [&self.stable, &self.canary]
     }
 }
 
@@ -249,6 +295,7 @@ impl Recorded {
         let stable = status.canary.weights.as_ref().map(|weights| weights.stable.pod_template_hash.as_str());
         Self {
             other_version: stable.is_some_and(|stable| !stable.is_empty() && stable != status.stable_rs),
+            nothing: status.canary.weights.is_none(),
             verified_weight: verified.map(|weights| weights.canary.weight),
             // gob loses a pointer to zero, so an absent number counts as zero only while there are no pods.
             no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,
@@ -262,25 +309,42 @@ impl Recorded {
 fn roles(
     rollout: &Rollout,
     canary: &Canary,
-    groups: Groups,
-) -> Result<(TargetGroupArn, TargetGroupArn, Services), WishError> {
+    groups: Option<NamedGroups>,
+    rules: Option<Vec<RuleArn>>,
+) -> Result<(Source, Services), WishError> {
+    let ping_is_stable = rollout.status.canary.stable_ping_pong == "ping";
+    let (stable, tried) = match &canary.ping_pong {
+        Some(services) if ping_is_stable => (&services.ping_service, &services.pong_service),
+        Some(services) => (&services.pong_service, &services.ping_service),
+        None => (&canary.stable_service, &canary.canary_service),
+    };
     let namespace = rollout.metadata.namespace.clone();
-    match (groups, &canary.ping_pong) {
-        (Groups::ByRole { stable, canary: tried }, None) => {
-            let (stable_service, canary_service) = (canary.stable_service.clone(), canary.canary_service.clone());
-            Ok((stable, tried, Services { namespace, stable: stable_service, canary: canary_service }))
-        }
-        (Groups::PingPong { ping, pong }, Some(services)) => {
-            let (ping_service, pong_service) = (services.ping_service.clone(), services.pong_service.clone());
-            if rollout.status.canary.stable_ping_pong == "ping" {
-                Ok((ping, pong, Services { namespace, stable: ping_service, canary: pong_service }))
-            } else {
-                Ok((pong, ping, Services { namespace, stable: pong_service, canary: ping_service }))
-            }
-        }
-        (Groups::ByRole { .. }, Some(_)) => Err(WishError::PingPong),
-        (Groups::PingPong { .. }, None) => Err(WishError::NoPingPong),
-    }
+    let services = Services { namespace, stable: stable.clone(), canary: tried.clone() };
+    let (stable, canary) = match (groups, &canary.ping_pong) {
+        (None, _) => return Ok((Source::Bound, services)),
+        (Some(NamedGroups::ByRole { stable, canary }), None) => (stable, canary),
+        (Some(NamedGroups::PingPong { ping, pong }), Some(_)) if ping_is_stable => (ping, pong),
+        (Some(NamedGroups::PingPong { ping, pong }), Some(_)) => (pong, ping),
+        (Some(NamedGroups::ByRole { .. }), Some(_)) => return Err(WishError::PingPong),
+        (Some(NamedGroups::PingPong { .. }), None) => return Err(WishError::NoPingPong),
+    };
+    Ok((Source::Named { groups: Groups { stable, canary, further: Vec::new() }, rules }, services))
+}
+
+/// The parts of further Services: those that are asked for, and, with nothing, those that the host recorded before and asks for
+/// no more: their experiment has ended.
+fn further_parts(rollout: &Rollout, asked: &[WeightDestination]) -> Vec<Further> {
+    let part = |one: &WeightDestination| Further {
+        service: one.service_name.clone(),
+        weight: u32::try_from(one.weight).unwrap_or_default(),
+    };
+    let recorded = rollout.status.canary.weights.iter().flat_map(|weights| &weights.additional);
+    let ended = recorded.filter(|one| asked.iter().all(|asked| asked.service_name != one.service_name));
+    asked.iter().map(part).chain(ended.map(|one| Further { weight: 0, ..part(one) })).collect()
+}
+
+fn named(further: &[Further]) -> String {
+    further.iter().map(|further| format!("{}: {}", further.service, further.weight)).collect::<Vec<_>>().join(", ")
 }
 
 /// Finds our entry. A host does not say which of several entries a call is about.

@@ -10,6 +10,8 @@ use serde_json::json;
 use crate::host::{self, Host};
 use crate::shop::Shop;
 
+mod balancer;
+
 async fn error_of(host: &Host, rollout: &serde_json::Value, weight: u32) -> String {
     host.set_weight(rollout, weight).await.expect_err("it cannot succeed").to_string()
 }
@@ -130,7 +132,7 @@ async fn a_change_by_halves_is_said_and_finished_by_the_next_try() -> Result<()>
         other => panic!("{other:?}: one rule was to change; {error}"),
     };
     assert!(error.contains(&format!("The new weights are on {done}; on {open} they are not known to be")), "{error}");
-    assert!(error.contains(denied) && error.contains("iam-policy.json"), "{error}");
+    assert!(error.contains(denied) && error.contains("deploy/iam"), "{error}");
     host.set_weight(&shop.rollout(), 10).await?;
     assert_eq!(shop.weights().await?, ["90:10", "90:10"]);
     Ok(())

@@ -11,9 +11,11 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use trafficrouter_alb::cluster::{Api, Backends, Cluster as _, Error, ErrorKind};
 
+mod found;
 mod nodes;
 mod people;
 mod rollouts;
+mod routes;
 
 /// Longer than any wait that is meant to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,6 +83,16 @@ impl World {
             }
         };
         timeout(PATIENCE, until).await.with_context(|| format!("{what} was not asked for {times} times"))
+    }
+
+    /// Waits until a request has met the only fault, and is delayed by it.
+    async fn until_met(&self) -> Result<()> {
+        let met = async {
+            while !self.server.faults().list().is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, met).await.context("no request met the fault")
     }
 
     /// So much time passes at once.

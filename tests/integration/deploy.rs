@@ -1,54 +1,65 @@
-//! What `deploy/` tells people to use is what the plugin takes.
+//! What `deploy/` and the documents tell people to use is what the plugin takes, and all that it needs.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::shop::{SECRET, Shop};
+mod configuration;
+mod examples;
+mod policies;
+mod rights;
 
-fn manifest(name: &str) -> Result<Value> {
-    let text = std::fs::read_to_string(format!("deploy/{name}"))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("deploy/{name}"))
+fn text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
-#[tokio::test]
-async fn the_config_map_and_the_rollout_fit_the_plugin() -> Result<()> {
-    let config = manifest("argo-rollouts-config.yaml")?;
+/// The objects of a manifest.
+fn objects(path: impl AsRef<Path>) -> Result<Vec<Value>> {
+    let path = path.as_ref();
+    serde_saphyr::from_multiple(&text(path)?).with_context(|| path.display().to_string())
+}
+
+/// The one object of this kind.
+fn only<'o>(objects: &'o [Value], kind: &str) -> Result<&'o Value> {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let object = found.next().with_context(|| format!("a {kind}"))?;
+    anyhow::ensure!(found.next().is_none(), "more than one {kind}");
+    Ok(object)
+}
+
+/// The plugin's item in a ConfigMap `argo-rollouts-config`.
+fn plugin_item(config: &Value) -> Result<Value> {
     let plugins = config.pointer("/data/trafficRouterPlugins").and_then(Value::as_str).context("a list of plugins")?;
     let plugins: Value = serde_saphyr::from_str(plugins)?;
-    let plugin = plugins.get(0).context("one plugin")?;
-    let args: Vec<&str> = plugin["args"].as_array().context("args")?.iter().filter_map(Value::as_str).collect();
-    let mut rollout = manifest("rollout.yaml")?;
-    rollout["status"] = json!({"stableRS": "stable", "currentPodHash": "canary"});
-    let routed = rollout.pointer("/spec/strategy/canary/trafficRouting/plugins").and_then(Value::as_object);
-    assert_eq!(routed.context("plugins")?.keys().collect::<Vec<_>>(), [plugin["name"].as_str().context("a name")?]);
+    plugins.get(0).cloned().context("one plugin")
+}
 
-    // The lab has no such rules: all that can fail is that AWS does not know them.
-    let shop = Shop::open().await?;
-    let host = shop.host_with(&args, &[("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", SECRET)]).await?;
-    let error = host.set_weight(&rollout, 10).await.unwrap_err().to_string();
-    assert!(error.contains("RuleNotFound"), "{error}");
-    Ok(())
+/// The manifests of the examples.
+fn example_files() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in ["deploy/examples", "deploy/examples/terraform"] {
+        for file in std::fs::read_dir(folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[test]
-fn the_policy_names_every_right_that_is_used() -> Result<()> {
-    let policy = manifest("iam-policy.json")?;
-    let mut rights: Vec<String> = Vec::new();
-    for statement in policy["Statement"].as_array().context("statements")? {
-        match &statement["Action"] {
-            Value::Array(actions) => rights.extend(actions.iter().filter_map(Value::as_str).map(str::to_owned)),
-            action => rights.extend(action.as_str().map(str::to_owned)),
-        }
+fn the_kustomization_names_what_is_there() -> Result<()> {
+    let kustomization = objects("deploy/kustomization.yaml")?;
+    let resources = only(&kustomization, "Kustomization")?["resources"].as_array().context("resources")?;
+    let mut kinds = Vec::new();
+    for resource in resources {
+        let name = resource.as_str().context("a name")?;
+        kinds.extend(objects(Path::new("deploy").join(name))?.iter().map(|object| object["kind"].clone()));
     }
-    rights.sort();
-    let used = [
-        "DescribeListeners",
-        "DescribeRules",
-        "DescribeTargetGroups",
-        "DescribeTargetHealth",
-        "ModifyListener",
-        "ModifyRule",
-    ];
-    assert_eq!(rights, used.map(|operation| format!("elasticloadbalancing:{operation}")));
+    assert_eq!(kinds, ["ConfigMap", "ClusterRole", "ClusterRoleBinding"]);
     Ok(())
 }

@@ -37,11 +37,14 @@ async fn every_method_answers() -> Result<()> {
     let removal = json!({"rollout": rollout, "headerRoute": {"name": "beta"}, "mirrorRoute": {"name": "copy"}});
     host.call("SetHeaderRoute", removal.clone()).await?;
     host.call("SetMirrorRoute", removal).await?;
+    let mut rollout = rollout;
+    rollout["spec"]["strategy"]["canary"]["trafficRouting"]["managedRoutes"] = json!([{"name": "beta"}]);
     let route = json!({"rollout": rollout,
         "headerRoute": {"name": "beta", "match": [{"headerName": "x-beta", "headerValue": {"exact": "1"}}]},
         "mirrorRoute": {"name": "copy", "match": [{"path": {"prefix": "/"}}]}});
     let error = host.call("SetHeaderRoute", route.clone()).await.unwrap_err().to_string();
-    assert!(error.contains("header route beta") && error.contains("not supported by this version"), "{error}");
+    assert!(error.contains("header route beta") && error.contains("shows its client secret to nobody"), "{error}");
+    assert_eq!(shop.header_rules().await?, 0, "a route on one of two rules is none");
     let error = host.call("SetMirrorRoute", route).await.unwrap_err().to_string();
     assert!(error.contains("cannot mirror"), "{error}");
     Ok(())

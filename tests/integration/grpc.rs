@@ -25,7 +25,7 @@ use trafficrouter_alb::door::grpc::proto::{
     TypeRequest, UpdateHashRequest, Verification, VerifyWeightRequest,
 };
 use trafficrouter_alb::goplugin::grpc::MAX_MESSAGE_BYTES;
-use trafficrouter_alb::rollout::{HeaderRoute, Present, Rollout};
+use trafficrouter_alb::rollout::{HeaderMatch, HeaderRoute, MirrorRoute, Present, Rollout};
 
 use crate::shop::{SECRET, Shop, plugin};
 
@@ -125,10 +125,12 @@ async fn every_method_answers_and_shutdown_ends_it() -> Result<()> {
     assert_eq!(router.verify_weight(asked).await?.into_inner().verification(), Verification::NotVerified);
     let removed = router.remove_managed_routes(RemoveManagedRoutesRequest { rollout: about.clone() }).await?;
     assert_eq!(removed.into_inner().error, "");
-    let route = Some(HeaderRoute { name: "beta".to_owned(), matches: vec![Present {}] });
-    let header = SetHeaderRouteRequest { rollout: about.clone(), set_header_route: route.clone() };
+    let matches = vec![HeaderMatch { header_name: "x-beta".to_owned(), header_value: None }];
+    let route = Some(HeaderRoute { name: "beta".to_owned(), matches });
+    let header = SetHeaderRouteRequest { rollout: about.clone(), set_header_route: route };
     let error = router.set_header_route(header).await?.into_inner().error;
     assert!(error.contains("header route beta"), "{error}");
+    let route = Some(MirrorRoute { name: "beta".to_owned(), matches: vec![Present {}] });
     let mirror = SetMirrorRouteRequest { rollout: about, set_mirror_route: route };
     let error = router.set_mirror_route(mirror).await?.into_inner().error;
     assert!(error.contains("cannot mirror"), "{error}");

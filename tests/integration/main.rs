@@ -17,3 +17,4 @@ mod shop;
 mod simulation;
 mod static_binary;
 mod story;
+mod trouble;

@@ -16,7 +16,7 @@ fn without_a_host_it_says_what_it_is_and_fails() -> Result<()> {
     let text = String::from_utf8(output.stderr)?;
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     for part in
-        ["traffic router plugin", "argo-rollouts-config", "trafficRouterPlugins", "stableTargetGroupArn", "--help"]
+        ["traffic router plugin", "argo-rollouts-config", "trafficRouterPlugins", "argoproj-labs/alb: {}", "--help"]
     {
         assert!(text.contains(part), "{text}");
     }

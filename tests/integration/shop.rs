@@ -97,6 +97,18 @@ impl Shop {
         Ok(format!("{}:{}", of(&self.arns.stable)?, of(&self.arns.canary)?))
     }
 
+    /// How many rules of both listeners look at headers.
+    pub(crate) async fn header_rules(&self) -> Result<usize> {
+        let mut found = 0;
+        for listener in [&self.arns.http_listener, &self.arns.https_listener] {
+            let described = self.client().describe_rules().listener_arn(listener).send().await?;
+            let looks =
+                |rule: &&Rule| rule.conditions().iter().any(|condition| condition.field() == Some("http-header"));
+            found += described.rules().iter().filter(looks).count();
+        }
+        Ok(found)
+    }
+
     /// A rule as AWS's own client sees it.
     pub(crate) async fn rule(&self, arn: &str) -> Result<Rule> {
         let described = self.client().describe_rules().rule_arns(arn).send().await?;
@@ -105,18 +117,23 @@ impl Shop {
 
     /// AWS's own client for the lab.
     pub(crate) fn client(&self) -> Client {
-        let config = aws_sdk_elasticloadbalancingv2::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .endpoint_url(self.lab.endpoint())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"));
-        Client::from_conf(config.build())
+        client(&self.lab)
     }
 
     /// The writes since the journal had this length.
     pub(crate) fn writes_since(&self, length: usize) -> Vec<JournalEntry> {
         self.lab.journal().split_off(length)
     }
+}
+
+/// AWS's own client for a lab.
+pub(crate) fn client(lab: &Lab) -> Client {
+    let config = aws_sdk_elasticloadbalancingv2::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .endpoint_url(lab.endpoint())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"));
+    Client::from_conf(config.build())
 }
 
 /// Where the test harness keeps what it builds.

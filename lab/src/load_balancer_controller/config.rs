@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::kubernetes::Kind;
+
 /// A span of time that is drawn anew each time, evenly between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delay {
@@ -20,8 +22,10 @@ pub struct Delay {
 pub struct LbcConfig {
     /// The same seed gives the same delays in the same order.
     pub seed: u64,
-    /// What the tag `elbv2.k8s.aws/cluster` says.
+    /// What the cluster's tag says.
     pub cluster_name: String,
+    /// Which of the two controllers it is.
+    pub edition: Edition,
     /// Ingresses of this class are its own, and those without a class.
     pub ingress_class: String,
     /// Groups at work at the same time (`--ingress-max-concurrent-reconciles`, 3 by default), and likewise bindings.
@@ -46,6 +50,17 @@ pub struct LbcConfig {
     pub registration_lag: Delay,
 }
 
+/// Which controller it is: by that it marks what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edition {
+    /// The one that people install: bindings of `elbv2.k8s.aws`, tags and labels that begin with `ingress.k8s.aws/`
+    /// (LBC pkg/deploy/tracking/provider.go).
+    StandAlone,
+    /// That of EKS Auto Mode: bindings of `eks.amazonaws.com`, `ingress.eks.amazonaws.com/` (argo-rollouts#4334). The tag of the
+    /// cluster, `eks:eks-cluster-name`, and the labels are not proven by any source.
+    AutoMode,
+}
+
 /// The client-side limits of its ELBv2 calls (LBC pkg/aws/throttle/defaults.go).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientLimits {
@@ -64,6 +79,33 @@ pub struct Neighbours {
     pub groups: u16,
     /// From one change of all of them to the next; not zero. The first comes at a moment drawn from it.
     pub period: Duration,
+}
+
+impl Edition {
+    /// The kind of its TargetGroupBindings.
+    #[must_use]
+    pub const fn binding_kind(self) -> Kind {
+        match self {
+            Self::StandAlone => Kind::TARGET_GROUP_BINDING,
+            Self::AutoMode => Kind::AUTO_MODE_BINDING,
+        }
+    }
+
+    /// The key of the tag that names the cluster.
+    pub(super) const fn cluster_tag(self) -> &'static str {
+        match self {
+            Self::StandAlone => "elbv2.k8s.aws/cluster",
+            Self::AutoMode => "eks:eks-cluster-name",
+        }
+    }
+
+    /// What the other keys of its tags and labels begin with.
+    pub(super) const fn prefix(self) -> &'static str {
+        match self {
+            Self::StandAlone => "ingress.k8s.aws",
+            Self::AutoMode => "ingress.eks.amazonaws.com",
+        }
+    }
 }
 
 impl Delay {
@@ -110,6 +152,7 @@ impl LbcConfig {
         Self {
             seed,
             cluster_name: "lab".to_owned(),
+            edition: Edition::StandAlone,
             ingress_class: "alb".to_owned(),
             max_concurrent_reconciles: 3,
             lag: Delay::millis(1, 5),

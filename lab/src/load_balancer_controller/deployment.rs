@@ -11,8 +11,9 @@ use crate::control_plane::model::{Listener, Matcher, Rule, Tags, TargetGroup};
 use crate::control_plane::operations::{
     CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, ModifyListener, ModifyRule, VPC,
 };
-use crate::kubernetes::{Cluster, Kind, Refusal};
+use crate::kubernetes::{Cluster, Refusal};
 use crate::load_balancer_controller::aws::{Aws, CallError, as_list};
+use crate::load_balancer_controller::config::LbcConfig;
 use crate::load_balancer_controller::group::GroupId;
 use crate::load_balancer_controller::manifest::{self, Binding};
 use crate::load_balancer_controller::model::{self, Arns, Model, WantedGroup, WantedListener};
@@ -25,7 +26,7 @@ pub(super) struct Deployment<'a> {
     aws: &'a Aws,
     cluster: &'a Cluster,
     group: &'a GroupId,
-    cluster_name: &'a str,
+    config: &'a LbcConfig,
     existing: Vec<TargetGroup>,
 }
 
@@ -45,9 +46,9 @@ impl<'a> Deployment<'a> {
         aws: &'a Aws,
         cluster: &'a Cluster,
         group: &'a GroupId,
-        cluster_name: &'a str,
+        config: &'a LbcConfig,
     ) -> Result<Self, CallError> {
-        Ok(Self { aws, cluster, group, cluster_name, existing: aws.target_groups().await? })
+        Ok(Self { aws, cluster, group, config, existing: aws.target_groups().await? })
     }
 
     /// Makes and changes what the model wants. `before_write` is the time from the look at a listener's rules to their change.
@@ -84,7 +85,7 @@ impl<'a> Deployment<'a> {
         let names: BTreeSet<&str> = model.target_groups.values().map(|wanted| &*wanted.name).collect();
         for (namespace, name) in self.bindings() {
             if !names.contains(&*name) {
-                self.cluster.delete(Kind::TARGET_GROUP_BINDING, &namespace, &name)?;
+                self.cluster.delete(self.config.edition.binding_kind(), &namespace, &name)?;
             }
         }
         for unwanted in self.own_target_groups().filter(|group| !names.contains(&*group.name)) {
@@ -101,7 +102,7 @@ impl<'a> Deployment<'a> {
             }
         }
         for (namespace, name) in self.bindings() {
-            self.cluster.delete(Kind::TARGET_GROUP_BINDING, &namespace, &name)?;
+            self.cluster.delete(self.config.edition.binding_kind(), &namespace, &name)?;
         }
         for group in self.own_target_groups() {
             self.aws.delete_target_group(&group.arn).await?;
@@ -149,7 +150,7 @@ impl<'a> Deployment<'a> {
             unhealthy_threshold_count: Some(check.unhealthy),
             matcher: Some(matcher),
             target_type: Some("ip".to_owned()),
-            tags: as_list(&self.group.tags(self.cluster_name, resource)),
+            tags: as_list(&self.group.tags(self.config, resource)),
             ..CreateTargetGroup::default()
         }
     }
@@ -163,7 +164,7 @@ impl<'a> Deployment<'a> {
             name: model.load_balancer_name.clone(),
             subnets: vec!["subnet-0000000000000000a".to_owned(), "subnet-0000000000000000b".to_owned()],
             scheme: Some(model.scheme.clone()),
-            tags: as_list(&self.group.tags(self.cluster_name, "LoadBalancer")),
+            tags: as_list(&self.group.tags(self.config, "LoadBalancer")),
             ..CreateLoadBalancer::default()
         };
         Ok(self.aws.create_load_balancer(input).await?)
@@ -185,7 +186,7 @@ impl<'a> Deployment<'a> {
                 port: Some(wanted.port),
                 certificates,
                 default_actions,
-                tags: as_list(&self.group.tags(self.cluster_name, &wanted.port.to_string())),
+                tags: as_list(&self.group.tags(self.config, &wanted.port.to_string())),
                 ..CreateListener::default()
             };
             return Ok(self.aws.create_listener(input).await?);
@@ -220,7 +221,7 @@ impl<'a> Deployment<'a> {
                 conditions: rule.conditions.clone(),
                 actions: resolve(&rule.actions, arns)?,
                 transforms: rule.transforms.clone(),
-                tags: self.group.tags(self.cluster_name, &format!("{}:{priority}", listener.port)),
+                tags: self.group.tags(self.config, &format!("{}:{priority}", listener.port)),
             })
         });
         let desired = desired.collect::<Result<Vec<_>, DeployError>>()?;
@@ -299,12 +300,12 @@ impl<'a> Deployment<'a> {
             "targetType": "ip",
             "vpcID": VPC,
         });
-        let kind = Kind::TARGET_GROUP_BINDING;
+        let (kind, labels) = (self.config.edition.binding_kind(), self.labels());
         if self.cluster.get(kind, &wanted.namespace, &wanted.name).is_some() {
-            let patch = json!({"metadata": {"labels": self.group.labels()}, "spec": spec});
+            let patch = json!({"metadata": {"labels": labels}, "spec": spec});
             self.cluster.merge_patch(kind, &wanted.namespace, &wanted.name, &patch)?;
         } else {
-            let metadata = json!({"namespace": wanted.namespace, "name": wanted.name, "labels": self.group.labels()});
+            let metadata = json!({"namespace": wanted.namespace, "name": wanted.name, "labels": labels});
             self.cluster.create(kind, json!({"metadata": metadata, "spec": spec}))?;
         }
         Ok(())
@@ -312,11 +313,15 @@ impl<'a> Deployment<'a> {
 
     /// The bindings that were made for the group, by namespace and name.
     fn bindings(&self) -> Vec<(String, String)> {
-        let labels = self.group.labels();
-        let (objects, _) = self.cluster.list(Kind::TARGET_GROUP_BINDING, None);
+        let labels = self.labels();
+        let (objects, _) = self.cluster.list(self.config.edition.binding_kind(), None);
         let bindings = objects.iter().filter_map(|object| manifest::read::<Binding>("TargetGroupBinding", object).ok());
         let own = bindings.filter(|binding| includes(&binding.metadata.labels, &labels));
         own.map(|binding| (binding.metadata.namespace, binding.metadata.name)).collect()
+    }
+
+    fn labels(&self) -> Tags {
+        self.group.labels(self.config.edition)
     }
 
     fn own_target_groups(&self) -> impl Iterator<Item = &TargetGroup> {
@@ -324,7 +329,7 @@ impl<'a> Deployment<'a> {
     }
 
     fn owns(&self, tags: &Tags) -> bool {
-        includes(tags, &self.group.stack_tags(self.cluster_name))
+        includes(tags, &self.group.stack_tags(self.config))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::control_plane::model::Tags;
 use crate::load_balancer_controller::annotations::{self, BuildError, PREFIX};
+use crate::load_balancer_controller::config::{Edition, LbcConfig};
 use crate::load_balancer_controller::manifest::{self, Ingress};
 
 /// An explicit group has a name (`group.name`), and no namespace; otherwise an Ingress is a group of its own.
@@ -39,23 +40,23 @@ impl GroupId {
     }
 
     /// The tags of a resource that the controller makes for this group (LBC pkg/deploy/tracking/provider.go).
-    pub(super) fn tags(&self, cluster: &str, resource: &str) -> Tags {
-        let mut tags = self.stack_tags(cluster);
-        tags.insert("ingress.k8s.aws/resource".to_owned(), resource.to_owned());
+    pub(super) fn tags(&self, config: &LbcConfig, resource: &str) -> Tags {
+        let mut tags = self.stack_tags(config);
+        tags.insert(format!("{}/resource", config.edition.prefix()), resource.to_owned());
         tags
     }
 
     /// What all resources of the group have in common.
-    pub(super) fn stack_tags(&self, cluster: &str) -> Tags {
+    pub(super) fn stack_tags(&self, config: &LbcConfig) -> Tags {
         Tags::from([
-            ("elbv2.k8s.aws/cluster".to_owned(), cluster.to_owned()),
-            ("ingress.k8s.aws/stack".to_owned(), self.to_string()),
+            (config.edition.cluster_tag().to_owned(), config.cluster_name.clone()),
+            (format!("{}/stack", config.edition.prefix()), self.to_string()),
         ])
     }
 
     /// The labels of the group's TargetGroupBindings.
-    pub(super) fn labels(&self) -> Tags {
-        let label = |name: &str, value: &String| (format!("ingress.k8s.aws/{name}"), value.clone());
+    pub(super) fn labels(&self, edition: Edition) -> Tags {
+        let label = |name: &str, value: &String| (format!("{}/{name}", edition.prefix()), value.clone());
         if self.namespace.is_empty() {
             Tags::from([label("stack", &self.name)])
         } else {
@@ -110,13 +111,29 @@ mod tests {
         let own = ingress("web", json!({}), json!({"ingressClassName": "alb"}));
         let own = GroupId::of(&own, "alb").expect("a member");
         assert_eq!(own.to_string(), "shop/web");
-        assert_eq!(own.labels().get("ingress.k8s.aws/stack-name").map(String::as_str), Some("web"));
+        assert_eq!(own.labels(Edition::StandAlone).get("ingress.k8s.aws/stack-name").map(String::as_str), Some("web"));
 
         let named = ingress("web", json!({"alb.ingress.kubernetes.io/group.name": "edge"}), json!({}));
         let named = GroupId::of(&named, "alb").expect("a member");
         assert_eq!(named.to_string(), "edge");
-        assert_eq!(named.labels(), Tags::from([("ingress.k8s.aws/stack".to_owned(), "edge".to_owned())]));
-        assert_eq!(named.tags("lab", "80").len(), 3);
+        assert_eq!(
+            named.labels(Edition::StandAlone),
+            Tags::from([("ingress.k8s.aws/stack".to_owned(), "edge".to_owned())])
+        );
+        assert_eq!(named.tags(&LbcConfig::default(), "80").len(), 3);
+    }
+
+    #[test]
+    fn auto_mode_has_marks_of_its_own() {
+        let own = GroupId { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let auto = LbcConfig { edition: Edition::AutoMode, ..LbcConfig::default() };
+        let tags = own.tags(&auto, "LoadBalancer");
+        let keys: Vec<&str> = tags.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            ["eks:eks-cluster-name", "ingress.eks.amazonaws.com/resource", "ingress.eks.amazonaws.com/stack"]
+        );
+        assert!(own.labels(auto.edition).contains_key("ingress.eks.amazonaws.com/stack-name"));
     }
 
     #[test]

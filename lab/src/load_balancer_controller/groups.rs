@@ -86,7 +86,7 @@ impl Groups {
         let model = self.model(id)?;
         entry.announced(model.iter().flat_map(|model| &model.announced).cloned().collect());
         self.before_rules().await;
-        let deployment = Deployment::begin(&self.aws, &self.cluster, id, &self.config.cluster_name).await?;
+        let deployment = Deployment::begin(&self.aws, &self.cluster, id, &self.config).await?;
         match model {
             None => deployment.remove_all().await?,
             Some(model) => {

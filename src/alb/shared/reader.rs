@@ -13,8 +13,8 @@ use tracing::debug;
 use super::ledger::{Asked, Call, Ledger, is_its_own_fault};
 use super::limiter::Limiter;
 use super::pauses;
-use crate::alb::aws::RULES_PER_CALL;
-use crate::alb::{Error, ErrorKind, LoadBalancer, Rule, RuleArn, Target, TargetGroupArn, Urgency};
+use crate::alb::aws::{RULES_PER_CALL, TAGS_PER_CALL};
+use crate::alb::{Error, ErrorKind, LoadBalancer, Rule, RuleArn, Tags, Target, TargetGroupArn, Urgency};
 
 /// Those who come while a call is under way share the next one. A call that hangs holds them up no longer than this.
 const GATHERING: Duration = Duration::from_millis(25);
@@ -49,6 +49,10 @@ pub(super) enum Targets {}
 /// DescribeTargetGroups, DescribeListeners and DescribeRules around a target group.
 #[derive(Debug)]
 pub(super) enum Around {}
+
+/// DescribeTags.
+#[derive(Debug)]
+pub(super) enum TagsOf {}
 
 #[async_trait]
 impl Look for Rules {
@@ -112,6 +116,20 @@ impl Look for Around {
             seen.extend(held.into_iter().map(|group| (group, Arc::clone(&rules))));
         }
         Ok(seen)
+    }
+}
+
+#[async_trait]
+impl Look for TagsOf {
+    type Key = String;
+    type Seen = Tags;
+
+    const OPERATION: &'static str = "DescribeTags";
+    const ROOM: usize = TAGS_PER_CALL;
+    const COST: u32 = 1;
+
+    async fn look(balancer: &dyn LoadBalancer, arns: &[String]) -> Result<Vec<(String, Tags)>, Error> {
+        Ok(arns.iter().cloned().zip(balancer.tags(arns).await?).collect())
     }
 }
 

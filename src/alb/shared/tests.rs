@@ -1,6 +1,8 @@
 //! Many callers before a small AWS in memory, on a stopped clock.
 
+mod added;
 pub(crate) mod fake;
+mod names;
 mod reads;
 mod writes;
 

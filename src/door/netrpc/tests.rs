@@ -60,6 +60,35 @@ fn a_rollout_is_read_from_gob_as_from_json() {
     let (canary, routing) = rollout.canary_routing().unwrap();
     assert_eq!(routing.plugins["demo/alb"], json!({"ingress": "demo"}).to_string().into_bytes());
     assert!(routing.alb.is_some() && canary.dynamic_stable_scale && rollout.status.abort);
+    assert!(routing.manages("hdr") && routing.manages("mirror"));
+    let recorded = rollout.status.canary.weights.as_ref().unwrap();
+    assert_eq!(recorded.additional[0].service_name, "exp");
+}
+
+#[test]
+fn routes_are_read_from_gob() {
+    let mut decoder = golden("req");
+    let (mut headers, mut mirrors) = (Vec::new(), Vec::new());
+    while let Some(header) = decoder.next_value().unwrap() {
+        let header: Header = header.deserialize().unwrap();
+        let argument = decoder.next_value().unwrap().unwrap();
+        match header.service_method.as_str() {
+            "Plugin.SetHeaderRoute" => {
+                let args: HeaderArgs = sent_as("SetHeaderArgs", &argument).unwrap();
+                let wanted: Vec<_> = args.set_header_route.matches.iter().map(ToString::to_string).collect();
+                headers.push((args.set_header_route.name, wanted.join(", ")));
+            }
+            "Plugin.SetMirrorRoute" => {
+                let args: MirrorArgs = sent_as("SetMirrorArgs", &argument).unwrap();
+                mirrors.push((args.set_mirror_route.name, args.set_mirror_route.matches.len()));
+            }
+            _ => {}
+        }
+    }
+    let wanted = r#"X-A is "1", X-B matches the regex "a.*""#;
+    // The second call asks for the removal.
+    assert_eq!(headers, [("hdr", wanted), ("hdr", "")].map(|(name, wanted)| (name.to_owned(), wanted.to_owned())));
+    assert_eq!(mirrors, [("mirror".to_owned(), 1)]);
 }
 
 #[tokio::test(start_paused = true)]

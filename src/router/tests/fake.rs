@@ -9,9 +9,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::alb::{
-    Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup,
+    Error, ErrorKind, HeaderCondition, LoadBalancer, NewRule, Observation, Role, Rule, RuleArn, Tags, Target,
+    TargetGroupArn, Turn, Urgency, WeightedGroup,
 };
-use crate::cluster::{self, Backends, Cluster, Event, Pod};
+use crate::cluster::{
+    self, Action, Announcement, Backends, Binding, Cluster, Event, Forward, Ingress, Maker, Pod, Route, Service,
+    ServicePort,
+};
 use crate::rollout::{Metadata, Rollout};
 
 type Weights<'a> = &'a [(&'a str, u32)];
@@ -52,7 +56,15 @@ struct State {
     desired: HashMap<String, usize>,
     reason_to_abort: Option<String>,
     events: Vec<&'static str>,
-    announced: Vec<Vec<u32>>,
+    announced: Vec<(String, Announcement)>,
+    /// The Ingress shows already what is announced.
+    shows_announcements: bool,
+    bindings: Vec<Binding>,
+    ingresses: Vec<Ingress>,
+    tags: HashMap<String, Tags>,
+    /// Rules that look at headers, with their priorities.
+    routes: HashMap<String, (u32, Vec<HeaderCondition>)>,
+    notes: Vec<(String, String)>,
 }
 
 pub(super) fn group(name: &str) -> TargetGroupArn {
@@ -153,7 +165,65 @@ impl Fake {
 
     /// What was announced, stable first.
     pub(super) fn announced(&self) -> Vec<Vec<u32>> {
+        let weights = |(_, said): &(String, Announcement)| said.weights.iter().map(|(_, weight)| *weight).collect();
+        self.state().announced.iter().map(weights).collect()
+    }
+
+    /// What was announced to which Ingress.
+    pub(super) fn announcements(&self) -> Vec<(String, Announcement)> {
         self.state().announced.clone()
+    }
+
+    /// From now on the Ingress shows whatever is announced already.
+    pub(super) fn shows_announcements(&self) {
+        self.state().shows_announcements = true;
+    }
+
+    /// What was noted on the Rollout.
+    pub(super) fn notes(&self) -> Vec<(String, String)> {
+        self.state().notes.clone()
+    }
+
+    /// The Service's Pods are registered in the group, port 80, since this one made the binding.
+    pub(super) fn bind(&self, place: &str, group_name: &str, maker: Maker) {
+        let (namespace, service) = place.split_once('/').unwrap();
+        self.state().bindings.push(Binding {
+            namespace: namespace.to_owned(),
+            name: format!("{group_name}-binding"),
+            service: service.to_owned(),
+            port: ServicePort("80".to_owned()),
+            group: group(group_name).as_str().to_owned(),
+            maker,
+        });
+    }
+
+    /// The Ingress has one action; without Services there is only a backend that refers to it.
+    pub(super) fn route_through(&self, ingress: &str, action: &str, services: &[(&str, u32)]) {
+        let forward = |(service, weight): &(&str, u32)| Forward {
+            service: (*service).to_owned(),
+            port: ServicePort("80".to_owned()),
+            weight: Some(*weight),
+        };
+        let forwards = (!services.is_empty()).then(|| services.iter().map(forward).collect());
+        let mut state = self.state();
+        state.ingresses.retain(|known| known.name != ingress);
+        let actions = vec![Action { name: action.to_owned(), forwards, headers: Vec::new() }];
+        state.ingresses.push(Ingress { name: ingress.to_owned(), actions });
+    }
+
+    /// Somebody makes a rule of this priority that looks at a header.
+    pub(super) fn set_route(&self, rule: &str, priority: u32, headers: &[HeaderCondition], weights: Weights<'_>) {
+        self.set(rule, weights);
+        self.state().routes.insert(rule.to_owned(), (priority, headers.to_vec()));
+    }
+
+    /// The names of all rules.
+    pub(super) fn rules(&self) -> Vec<String> {
+        self.state().rules.keys().cloned().collect()
+    }
+
+    pub(super) fn tag(&self, arn: &str, key: &str, value: &str) {
+        self.state().tags.entry(arn.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
     }
 
     pub(super) fn calls(&self) -> Vec<String> {
@@ -262,8 +332,11 @@ impl LoadBalancer for Fake {
         let began = Instant::now();
         self.begin("look around").await?;
         let state = self.state();
-        let rules = state.rules.iter().map(|(name, groups)| Rule::forwarding(arn(name), groups)).collect();
-        Ok(Observation { began, rules })
+        let rule = |(name, groups): (&String, &Vec<WeightedGroup>)| {
+            let (priority, headers) = state.routes.get(name).cloned().unwrap_or((10, Vec::new()));
+            Rule::forwarding(arn(name), groups).with_priority(priority).with_headers(&headers)
+        };
+        Ok(Observation { began, rules: state.rules.iter().map(rule).collect() })
     }
 
     async fn turn(&self, _: &RuleArn, _: Urgency) -> Turn {
@@ -285,6 +358,33 @@ impl LoadBalancer for Fake {
         let numbers = state.targets.iter().filter(|(name, _)| group(name) == *wanted).flat_map(|(_, numbers)| numbers);
         let target = |number: &u8| Target { id: format!("10.0.0.{number}"), port: Some(8080), healthy: true };
         Ok(numbers.map(target).collect())
+    }
+
+    async fn tags(&self, arns: &[String]) -> Result<Vec<Tags>, Error> {
+        self.begin("tags").await?;
+        let state = self.state();
+        Ok(arns.iter().map(|arn| state.tags.get(arn).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn add_rule(&self, rule: &NewRule) -> Result<RuleArn, Error> {
+        let name = format!("route-{}", rule.priority);
+        self.begin(&format!("add {name}")).await?;
+        let mut state = self.state();
+        state.change(name.clone(), vec![WeightedGroup { group: rule.group.clone(), weight: 1 }]);
+        state.routes.insert(name.clone(), (rule.priority, rule.headers.clone()));
+        state.tags.insert(arn(&name).as_str().to_owned(), rule.tags.clone());
+        Ok(arn(&name))
+    }
+
+    async fn remove_rule(&self, rule: &RuleArn) -> Result<(), Error> {
+        let name = name(rule);
+        self.begin(&format!("remove {name}")).await?;
+        self.state().rules.remove(&name);
+        Ok(())
+    }
+
+    fn assuming(self: Arc<Self>, _: &Role) -> Arc<dyn LoadBalancer> {
+        self
     }
 }
 
@@ -335,9 +435,62 @@ impl Cluster for Fake {
         Ok(())
     }
 
-    async fn announce(&self, _: &str, _: &str, weights: &[(String, u32)]) -> Result<(), cluster::Error> {
+    async fn announce(&self, _: &str, ingress: &str, announcement: &Announcement) -> Result<bool, cluster::Error> {
         self.begin("announce").await.map_err(|_| cluster::Error::fake(cluster::ErrorKind::Transient, "web"))?;
-        self.state().announced.push(weights.iter().map(|(_, weight)| *weight).collect());
+        let mut state = self.state();
+        let last = state.announced.iter().rfind(|(to, _)| to == ingress);
+        let is_news = !state.shows_announcements && last.is_none_or(|(_, said)| said != announcement);
+        state.announced.push((ingress.to_owned(), announcement.clone()));
+        Ok(is_news)
+    }
+
+    async fn service(&self, _: &str, name: &str) -> Result<Service, cluster::Error> {
+        let state = self.state();
+        let missing = || cluster::Error::fake(cluster::ErrorKind::Missing, name);
+        let (hash, _) = state.services.get(name).ok_or_else(missing)?;
+        let labels = [("app".to_owned(), "web".to_owned()), ("rollouts-pod-template-hash".to_owned(), hash.clone())];
+        Ok(Service { selector: labels.into(), ports: vec![(Some("http".to_owned()), 80)] })
+    }
+
+    async fn bindings(&self, namespace: Option<&str>) -> Result<Vec<Binding>, cluster::Error> {
+        let state = self.state();
+        let is_there = |binding: &&Binding| namespace.is_none_or(|namespace| binding.namespace == namespace);
+        Ok(state.bindings.iter().filter(is_there).cloned().collect())
+    }
+
+    async fn ingresses(&self, _: &str, _: &str) -> Result<Vec<Ingress>, cluster::Error> {
+        Ok(self.state().ingresses.clone())
+    }
+
+    async fn add_route(
+        &self,
+        _: &str,
+        ingress: &str,
+        _: &str,
+        _: &[String; 2],
+        route: &Route,
+    ) -> Result<(), cluster::Error> {
+        let mut state = self.state();
+        state.calls.push(format!("add route {}", route.name));
+        let found = state.ingresses.iter_mut().find(|known| known.name == ingress).unwrap();
+        if found.actions.iter().all(|action| action.name != route.name) {
+            let forward = Forward { service: route.service.clone(), port: ServicePort("80".to_owned()), weight: None };
+            let headers = route.conditions.clone();
+            found.actions.push(Action { name: route.name.clone(), forwards: Some(vec![forward]), headers });
+        }
+        Ok(())
+    }
+
+    async fn remove_routes(&self, _: &str, ingress: &str, _: &str, names: &[String]) -> Result<(), cluster::Error> {
+        let mut state = self.state();
+        state.calls.push(format!("remove routes {}", names.join(", ")));
+        let found = state.ingresses.iter_mut().find(|known| known.name == ingress).unwrap();
+        found.actions.retain(|action| !names.contains(&action.name));
+        Ok(())
+    }
+
+    async fn note(&self, _: &Metadata, annotation: &str, value: &str) -> Result<(), cluster::Error> {
+        self.state().notes.push((annotation.to_owned(), value.to_owned()));
         Ok(())
     }
 }

@@ -46,10 +46,10 @@ fn the_weight_is_what_the_host_says_within_the_maximum() {
     {
         let mut routing = json!({"plugins": {"any/name": entry()}});
         routing["maxTrafficWeight"] = max;
-        assert_eq!(wish(&rollout(routing), asked, &[]).unwrap().split.canary_weight, canary);
+        assert_eq!(wish(&rollout(routing), asked, &[]).unwrap().division.canary, canary);
     }
     let below = wish(&rollout(json!({"plugins": {"any/name": entry()}})), -1, &[]).unwrap();
-    assert_eq!((below.split.canary_weight, below.split.stable_weight(), below.lets_stable_go), (0, 100, true));
+    assert_eq!((below.division.canary, below.division.stable(), below.lets_stable_go), (0, 100, true));
     for max in [-1, 1000] {
         let routing = json!({"plugins": {"any/name": entry()}, "maxTrafficWeight": max});
         assert_eq!(wish(&rollout(routing), 1, &[]), Err(WishError::MaxWeight(max)));
@@ -77,13 +77,37 @@ fn arns_need_the_operators_word() {
     assert_eq!(error, WishError::NotAllowed { namespace: "shop".to_owned(), arn: CANARY.to_owned() });
 }
 
+fn experiment(weight: i32) -> WeightDestination {
+    WeightDestination { weight, service_name: "exp".to_owned(), ..Default::default() }
+}
+
 #[test]
-fn what_this_version_cannot_do_is_refused_and_not_half_done() {
-    let with_alb = json!({"plugins": {"any/name": entry()}, "alb": {"ingress": "web"}});
-    assert_eq!(wish(&rollout(with_alb), 1, &[]), Err(WishError::BuiltInToo));
+fn beside_the_built_in_router_nothing_is_written() {
+    let mut routing = json!({"plugins": {"any/name": {}}, "alb": {"ingress": "web"}});
+    let observed = wish(&rollout(routing.clone()), 1, &[]).unwrap();
+    assert!(observed.observes && observed.writes_nothing() && observed.source == Source::Bound);
+    routing["maxTrafficWeight"] = json!(200);
+    assert_eq!(wish(&rollout(routing), 1, &[]), Err(WishError::ObservedMax(200)));
+}
+
+#[test]
+fn an_experiments_part_is_stables_loss_and_stays_with_nothing_once_it_has_ended() {
+    let mut rollout = rollout(json!({"plugins": {"any/name": {}}}));
+    let division = |rollout: &Rollout, asked: &[WeightDestination]| wish(rollout, 10, asked).unwrap().division.parts();
+    assert_eq!(division(&rollout, &[experiment(5)]), [85, 10, 5]);
+    let status = json!({"additional": [{"serviceName": "exp", "weight": 5}]});
+    rollout.status.canary.weights = serde_json::from_value(status).unwrap();
+    assert_eq!(division(&rollout, &[]), [90, 10, 0]);
+    assert_eq!(division(&rollout, &[experiment(7)]), [83, 10, 7]);
+    let error = wish(&rollout, 10, &[experiment(91)]).unwrap_err();
+    assert!(error.to_string().contains("exp: 91) are more than all traffic, 100"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
     let mut ping_pong = rollout(json!({"plugins": {"any/name": entry()}}));
-    let experiment = WeightDestination { weight: 5, service_name: "exp".to_owned(), ..Default::default() };
-    assert_eq!(wish(&ping_pong, 1, &[experiment]), Err(WishError::FurtherServices("exp".to_owned())));
+    assert_eq!(wish(&ping_pong, 1, &[experiment(5)]), Err(WishError::FurtherServices("exp: 5".to_owned())));
+    assert_eq!(wish(&ping_pong, 1, &[experiment(0)]).unwrap().division.parts(), [99, 1]);
     ping_pong.spec.strategy.canary.as_mut().unwrap().ping_pong = Some(Default::default());
     assert_eq!(wish(&ping_pong, 1, &[]), Err(WishError::PingPong));
     let by_turns =
@@ -100,7 +124,8 @@ fn with_ping_pong_the_status_says_which_group_is_stable() {
     for (says, stable, service) in [("ping", STABLE, "ping"), ("pong", CANARY, "pong"), ("", CANARY, "pong")] {
         says.clone_into(&mut rollout.status.canary.stable_ping_pong);
         let wish = wish(&rollout, 10, &[]).unwrap();
-        assert_eq!((wish.split.stable.as_str(), wish.services.stable.as_str()), (stable, service));
+        let Source::Named { groups, .. } = &wish.source else { panic!("{:?}", wish.source) };
+        assert_eq!((groups.stable.as_str(), wish.services.stable.as_str()), (stable, service));
     }
 }
 

@@ -1,16 +1,22 @@
-//! What is written for others: Events for people, weights for whoever follows an Ingress.
+//! What is written for others: Events and notes for people, weights for whoever follows an Ingress.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use lab::kubernetes::{Effect, Kind, Verb};
+use lab::kubernetes::{Effect, Fault, Kind, Verb};
 use serde_json::{Value, json};
-use trafficrouter_alb::cluster::{Cluster as _, Error, ErrorKind, Event};
+use trafficrouter_alb::cluster::{Announcement, Cluster as _, Error, ErrorKind, Event, ServicePort, Stickiness};
 use trafficrouter_alb::rollout::Metadata;
 
 use super::World;
 
 const ACTION: &str = "alb.ingress.kubernetes.io/actions.web-root";
+
+/// Where the built-in router notes what it manages.
+const MANAGED: &str = "rollouts.argoproj.io/managed-alb-annotations";
+
+/// Where a note is written.
+const NOTE: &str = "alb.example.com/target-groups";
 
 fn about() -> Metadata {
     Metadata {
@@ -24,6 +30,17 @@ fn about() -> Metadata {
 
 fn event(reason: &'static str, message: &str) -> Event {
     Event { warning: true, reason, message: message.to_owned() }
+}
+
+fn announcement(weights: Vec<(String, u32)>) -> Announcement {
+    Announcement {
+        prefix: "alb.ingress.kubernetes.io".to_owned(),
+        rollout: "web".to_owned(),
+        weights,
+        leaving: Vec::new(),
+        root: None,
+        stickiness: None,
+    }
 }
 
 fn weights(canary: u32) -> Vec<(String, u32)> {
@@ -58,8 +75,8 @@ impl World {
         Ok(text.context("the annotation")?.to_owned())
     }
 
-    async fn announce(&self, canary: u32) -> Result<(), Error> {
-        self.api.announce("shop", "web", &weights(canary)).await
+    async fn announce(&self, canary: u32) -> Result<bool, Error> {
+        self.api.announce("shop", "web", &announcement(weights(canary))).await
     }
 }
 
@@ -142,7 +159,7 @@ async fn weights_are_announced_where_they_are_not_shown() -> Result<()> {
     let world = World::new()?;
     assert_eq!(world.announce(10).await.unwrap_err().kind(), ErrorKind::Missing);
     world.ingress()?;
-    world.announce(10).await?;
+    assert!(world.announce(10).await?);
     assert_eq!(world.annotation(ACTION)?, action(10), "nothing but the weights has changed");
     let patch = world.server.requests().last().and_then(|request| request.body.clone()).context("a patch")?;
     assert_eq!(patch, json!({"metadata": {"annotations": { ACTION: action(10) }}}));
@@ -163,7 +180,7 @@ async fn what_keeps_weights_from_being_announced_is_said() -> Result<()> {
     let world = World::new()?;
     world.ingress()?;
     let others = [("web-stable".to_owned(), 1), ("web-other".to_owned(), 1)];
-    let error = world.api.announce("shop", "web", &others).await.unwrap_err();
+    let error = world.api.announce("shop", "web", &announcement(others.into())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Missing);
     assert!(error.to_string().contains("forwards to all of web-stable, web-other"), "{error}");
     for (verb, effect, kind, part) in [
@@ -177,5 +194,129 @@ async fn what_keeps_weights_from_being_announced_is_said() -> Result<()> {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(world.annotation(ACTION)?, action(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_built_in_routers_note_goes_in_the_same_patch() -> Result<()> {
+    let world = World::new()?;
+    world.ingress()?;
+    let note = json!({"metadata": {"annotations": {MANAGED: r#"{"other":["x"],"web":["y"]}"#}}});
+    world.objects.merge_patch(Kind::INGRESS, "shop", "web", &note)?;
+    world.announce(10).await?;
+    assert_eq!((world.annotation(ACTION)?, world.annotation(MANAGED)?), (action(10), r#"{"other":["x"]}"#.to_owned()));
+    assert_eq!(world.asked("patch ingresses"), 1);
+
+    // The weights are shown already: the note alone is reason enough.
+    let note = json!({"metadata": {"annotations": {MANAGED: r#"{"web":["y"]}"#}}});
+    world.objects.merge_patch(Kind::INGRESS, "shop", "web", &note)?;
+    world.announce(10).await?;
+    let patch = world.server.requests().last().and_then(|request| request.body.clone()).context("a patch")?;
+    assert_eq!(patch, json!({"metadata": {"annotations": { MANAGED: null }}}));
+    assert!(world.annotation(MANAGED).is_err(), "nothing is left of it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn edits_at_the_same_time_are_kept() -> Result<()> {
+    let world = World::new()?;
+    world.ingress()?;
+    world.server.faults().add(Fault::new(Verb::Patch, "ingresses", Effect::Delay { ms: 100 }).times(1))?;
+    let edit = async {
+        world.until_met().await?;
+        let theirs = json!({"metadata": {"annotations": {"alb.ingress.kubernetes.io/scheme": "internet-facing"}}});
+        world.objects.merge_patch(Kind::INGRESS, "shop", "web", &theirs)?;
+        anyhow::Ok(())
+    };
+    let (announced, edited) = tokio::join!(world.announce(10), edit);
+    edited?;
+    announced?;
+    assert_eq!(world.annotation(ACTION)?, action(10));
+    assert_eq!(world.annotation("alb.ingress.kubernetes.io/scheme")?, "internet-facing");
+    assert_eq!(world.asked("patch ingresses"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_of_an_announcement_is_one_patch() -> Result<()> {
+    let world = World::new()?;
+    let old = action(0).replace("]", r#", {"serviceName": "gone", "servicePort": 80, "weight": 5}]"#);
+    let annotations = json!({"my.prefix/actions.a": old, ACTION: action(0), MANAGED: r#"{"web":["y"]}"#});
+    let metadata = json!({"name": "web", "namespace": "shop", "annotations": annotations});
+    world.objects.create(Kind::INGRESS, json!({"metadata": metadata, "spec": {}}))?;
+    let wished = Announcement {
+        prefix: "my.prefix".to_owned(),
+        weights: [weights(10), vec![("extra".to_owned(), 0)]].concat(),
+        leaving: vec!["gone".to_owned()],
+        root: Some(("root".to_owned(), ServicePort("http".to_owned()))),
+        stickiness: Some(Stickiness { enabled: true, seconds: 60 }),
+        ..announcement(Vec::new())
+    };
+    world.api.announce("shop", "web", &wished).await?;
+    world.api.announce("shop", "web", &wished).await?;
+    assert_eq!(world.asked("patch ingresses"), 1);
+    assert_eq!(world.annotation(ACTION)?, action(0), "another controller's");
+    assert!(world.annotation(MANAGED).is_err());
+    let read = |key: &str| anyhow::Ok(serde_json::from_str::<Value>(&world.annotation(key)?)?);
+    let expected = |port: Value, extra: Value| {
+        let group =
+            |(service, weight): (&str, u32)| json!({"serviceName": service, "servicePort": port, "weight": weight});
+        let mut groups: Vec<Value> = [("web-stable", 90), ("web-canary", 10)].map(group).into();
+        groups.push(extra);
+        let sticky = json!({"enabled": true, "durationSeconds": 60});
+        json!({"type": "forward", "forwardConfig": {"targetGroups": groups, "targetGroupStickinessConfig": sticky}})
+    };
+    let extra = |port: Value| json!({"serviceName": "extra", "servicePort": port, "weight": 0});
+    assert_eq!(read("my.prefix/actions.a")?, expected(json!(80), extra(json!(80))));
+    assert_eq!(read("my.prefix/actions.root")?, expected(json!("http"), extra(json!("http"))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_note_is_written_on_the_very_rollout_and_once() -> Result<()> {
+    let world = World::new()?;
+    let missing = world.api.note(&about(), NOTE, "arn").await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Missing);
+    let metadata = json!({"name": "web", "namespace": "shop", "annotations": {"theirs": "1"}});
+    let rollout = world.objects.create(Kind::ROLLOUT, json!({"metadata": metadata, "spec": {}}))?;
+    let uid = rollout.pointer("/metadata/uid").and_then(Value::as_str).context("a uid")?;
+    let about_it = Metadata { uid: uid.to_owned(), ..about() };
+    world.api.note(&about_it, NOTE, "arn").await?;
+    world.api.note(&about_it, NOTE, "arn").await?;
+    assert_eq!(world.asked("patch rollouts"), 1);
+    world.api.note(&about_it, NOTE, "other").await?;
+    let noted = world.objects.get(Kind::ROLLOUT, "shop", "web").context("the Rollout")?;
+    assert_eq!(noted.pointer("/metadata/annotations"), Some(&json!({"theirs": "1", NOTE: "other"})));
+
+    let error = world.api.note(&about(), NOTE, "arn").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("it is not the one that was meant"), "{error}");
+    world.fault(Verb::Patch, "rollouts", Effect::Forbidden)?;
+    let error = world.api.note(&about_it, NOTE, "arn").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Access);
+    let rule = "apiGroups: [\"argoproj.io\"], resources: [rollouts], verbs: [patch]";
+    assert!(error.to_string().contains(rule), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_note_does_not_reach_a_rollout_that_was_made_meanwhile() -> Result<()> {
+    let world = World::new()?;
+    let object = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {}});
+    let rollout = world.objects.create(Kind::ROLLOUT, object.clone())?;
+    let uid = rollout.pointer("/metadata/uid").and_then(Value::as_str).context("a uid")?;
+    let about_it = Metadata { uid: uid.to_owned(), ..about() };
+    world.server.faults().add(Fault::new(Verb::Patch, "rollouts", Effect::Delay { ms: 100 }).times(1))?;
+    let made_anew = async {
+        world.until_met().await?;
+        world.objects.delete(Kind::ROLLOUT, "shop", "web")?;
+        world.objects.create(Kind::ROLLOUT, object)?;
+        anyhow::Ok(())
+    };
+    let (noted, made) = tokio::join!(world.api.note(&about_it, NOTE, "arn"), made_anew);
+    made?;
+    assert_eq!(noted.unwrap_err().kind(), ErrorKind::Refused);
+    let left = world.objects.get(Kind::ROLLOUT, "shop", "web").context("the Rollout")?;
+    assert_eq!(left.pointer("/metadata/annotations"), None);
     Ok(())
 }

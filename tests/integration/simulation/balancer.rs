@@ -9,7 +9,8 @@ use lab::NoAnswer;
 use lab::simulated::Forward;
 use tokio::time::{Instant, sleep};
 use trafficrouter_alb::alb::{
-    Error, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency, WeightedGroup,
+    Error, LoadBalancer, NewRule, Observation, Role, Rule, RuleArn, Tags, Target, TargetGroupArn, Turn, Urgency,
+    WeightedGroup,
 };
 
 use super::case::Without;
@@ -108,6 +109,22 @@ impl LoadBalancer for Balancer {
         let target =
             |target: lab::simulated::Health| Target { id: target.address, port: Some(PORT), healthy: target.healthy };
         Ok(found.into_iter().map(target).collect())
+    }
+
+    async fn tags(&self, _: &[String]) -> Result<Vec<Tags>, Error> {
+        unreachable!("the rules are named")
+    }
+
+    async fn add_rule(&self, _: &NewRule) -> Result<RuleArn, Error> {
+        unreachable!("the rules are named")
+    }
+
+    async fn remove_rule(&self, _: &RuleArn) -> Result<(), Error> {
+        unreachable!("the rules are named")
+    }
+
+    fn assuming(self: Arc<Self>, _: &Role) -> Arc<dyn LoadBalancer> {
+        todo!()
     }
 }
 

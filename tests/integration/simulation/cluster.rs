@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lab::rollouts_controller::POD_HASH;
 use tokio::time::sleep;
-use trafficrouter_alb::cluster::{self, Backends, Error, ErrorKind, Event, Pod};
+use trafficrouter_alb::cluster::{
+    self, Announcement, Backends, Binding, Error, ErrorKind, Event, Ingress, Pod, Route, Service,
+};
 use trafficrouter_alb::rollout::{Metadata, Rollout};
 
 use super::host::as_seen;
@@ -125,7 +127,8 @@ impl cluster::Cluster for Cluster {
         Ok(())
     }
 
-    async fn announce(&self, _: &str, ingress: &str, weights: &[(String, u32)]) -> Result<(), Error> {
+    async fn announce(&self, _: &str, ingress: &str, announcement: &Announcement) -> Result<bool, Error> {
+        let weights = &announcement.weights;
         let announce = |objects: &mut Objects| {
             let is_new = weights.iter().any(|(service, weight)| objects.announced.get(service) != Some(weight));
             if is_new {
@@ -135,10 +138,36 @@ impl cluster::Cluster for Cluster {
             }
             Some(is_new)
         };
-        if self.request("patch", ingress, announce).await? {
+        let changed = self.request("patch", ingress, announce).await?;
+        if changed {
             self.world.story.tell(|| format!("announced {weights:?}"));
             self.world.change(|_| ());
         }
+        Ok(changed)
+    }
+
+    async fn service(&self, _: &str, _: &str) -> Result<Service, Error> {
+        unreachable!("the target groups are named")
+    }
+
+    async fn bindings(&self, _: Option<&str>) -> Result<Vec<Binding>, Error> {
+        unreachable!("the target groups are named")
+    }
+
+    async fn ingresses(&self, _: &str, _: &str) -> Result<Vec<Ingress>, Error> {
+        unreachable!("the target groups are named")
+    }
+
+    async fn add_route(&self, _: &str, _: &str, _: &str, _: &[String; 2], _: &Route) -> Result<(), Error> {
+        unreachable!("the target groups are named")
+    }
+
+    async fn remove_routes(&self, _: &str, _: &str, _: &str, _: &[String]) -> Result<(), Error> {
+        unreachable!("the target groups are named")
+    }
+
+    /// Nobody here reads notes.
+    async fn note(&self, _: &Metadata, _: &str, _: &str) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -97,6 +97,8 @@ pub(crate) fn as_seen(app: &App) -> seen::Rollout {
     let weights = status.canary.weights.as_ref().map(|weights| seen::TrafficWeights {
         canary: destination(&weights.canary),
         stable: destination(&weights.stable),
+        // The simulated host runs no experiment.
+        additional: Vec::new(),
         verified: weights.verified,
     });
     let strategy = seen::Canary {

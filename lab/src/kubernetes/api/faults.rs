@@ -17,7 +17,8 @@ pub struct Fault {
     /// Every one, if left out.
     #[serde(default)]
     pub verb: Option<Verb>,
-    /// As in Kubernetes' roles: `rollouts` is not `rollouts/status`. Every one, if left out.
+    /// As in Kubernetes' roles: `rollouts` is not `rollouts/status`. Where several groups have it, `rollouts.argoproj.io` is
+    /// that of one of them. Every one, if left out.
     #[serde(default)]
     pub resource: Option<String>,
     /// How many requests it meets before it is over; all of them until the faults are cleared, if left out.
@@ -35,6 +36,8 @@ pub enum Effect {
     Forbidden,
     /// 404, as if nothing were there.
     NotFound,
+    /// 404, as if no CustomResourceDefinition of that group were installed.
+    NotInstalled,
     /// 429, with `Retry-After`.
     TooManyRequests {
         /// Seconds.
@@ -96,9 +99,12 @@ impl Fault {
     /// Refuses what could never do what it says.
     pub(super) fn check(&self) -> Result<(), InvalidFault> {
         let serves = |wanted: &str| {
-            Resource::all().any(|resource| match wanted.strip_suffix("/status") {
-                Some(plural) => resource.served.plural == plural && resource.served.status_subresource,
-                None => resource.served.plural == wanted,
+            Resource::all().map(|resource| resource.served).any(|kind| {
+                let is_named = |plural: &str| kind.plural == plural || kind.qualified_plural() == plural;
+                match wanted.strip_suffix("/status") {
+                    Some(plural) => is_named(plural) && kind.status_subresource,
+                    None => is_named(wanted),
+                }
             })
         };
         match &self.resource {
@@ -110,7 +116,9 @@ impl Fault {
 
     fn meets(&self, request: &RequestInfo) -> bool {
         self.verb.is_none_or(|verb| verb == request.verb)
-            && self.resource.as_ref().is_none_or(|resource| *resource == request.resource_text())
+            && self.resource.as_ref().is_none_or(|resource| {
+                *resource == request.resource_text() || *resource == request.qualified_resource_text()
+            })
     }
 }
 
@@ -120,6 +128,7 @@ pub(super) fn meet(faults: &mut Vec<Fault>, request: &RequestInfo) -> Injected {
     for fault in faults.iter_mut().filter(|fault| fault.meets(request)) {
         let refusal = match fault.effect {
             Effect::Forbidden => Some(Status::forbidden(request)),
+            Effect::NotInstalled => Some(Status::no_such_resource()),
             Effect::NotFound => Some(Status::not_found(request.resource.served, &request.name)),
             Effect::TooManyRequests { retry_after_seconds } => Some(Status::too_many_requests(retry_after_seconds)),
             Effect::InternalError => Some(Status::internal_error()),
@@ -163,6 +172,21 @@ mod tests {
         assert_eq!(code(&mut faults, &request(Method::PATCH, "/a/status")), Some(403));
         assert_eq!(code(&mut faults, &request(Method::PATCH, "/a/status")), None);
         assert_eq!(faults, []);
+    }
+
+    #[test]
+    fn a_fault_may_meet_one_group_alone() {
+        let request = |group: &str| {
+            let path = format!("/apis/{group}/namespaces/shop/targetgroupbindings");
+            RequestInfo::of(&Method::GET, &path.parse().expect("a sound address")).expect("a sound request")
+        };
+        let (one, other) = (request("elbv2.k8s.aws/v1beta1"), request("eks.amazonaws.com/v1"));
+        let fault = Fault::new(Verb::List, "targetgroupbindings.eks.amazonaws.com", Effect::NotInstalled);
+        assert_eq!(fault.check(), Ok(()));
+        let mut faults = vec![fault];
+        assert_eq!((code(&mut faults, &one), code(&mut faults, &other)), (None, Some(404)));
+        let mut faults = vec![Fault::new(Verb::List, "targetgroupbindings", Effect::Forbidden)];
+        assert_eq!((code(&mut faults, &one), code(&mut faults, &other)), (Some(403), Some(403)));
     }
 
     #[test]

@@ -113,7 +113,15 @@ impl RequestInfo {
 
     /// As in Kubernetes' roles: `rollouts`, `rollouts/status`.
     pub(super) fn resource_text(&self) -> String {
-        let plural = self.resource.served.plural;
+        self.with_part(self.resource.served.plural)
+    }
+
+    /// With the group, as in the API server's messages: `rollouts.argoproj.io`, `rollouts.argoproj.io/status`.
+    pub(super) fn qualified_resource_text(&self) -> String {
+        self.with_part(&self.resource.served.qualified_plural())
+    }
+
+    fn with_part(&self, plural: &str) -> String {
         match self.part {
             Part::Main => plural.to_owned(),
             Part::Status => format!("{plural}/status"),

@@ -8,12 +8,16 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::alb::{
-    BucketSize, Error, ErrorKind, LoadBalancer, Observation, Rule, RuleArn, Target, TargetGroupArn, Turn, Urgency,
-    WeightedGroup,
+    BucketSize, Error, ErrorKind, LoadBalancer, NewRule, Observation, Role, Rule, RuleArn, Tags, Target,
+    TargetGroupArn, Turn, Urgency, WeightedGroup,
 };
 
 #[derive(Debug)]
-pub(crate) struct FakeAws(Mutex<State>);
+pub(crate) struct FakeAws {
+    state: Arc<Mutex<State>>,
+    /// In whose name; none for the process's own.
+    role: Option<Role>,
+}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -33,6 +37,10 @@ pub(crate) struct State {
     pub(crate) looks: Vec<Vec<RuleArn>>,
     pub(crate) looks_around: usize,
     pub(crate) looks_at_targets: usize,
+    /// What DescribeTags was asked for, call by call.
+    pub(crate) looks_at_tags: Vec<Vec<String>>,
+    /// In whose name each call was made, in the order in which they began.
+    pub(crate) names: Vec<Option<Role>>,
     /// Writes in the order they were taken.
     pub(crate) written: Vec<RuleArn>,
     /// When the last of them was.
@@ -78,7 +86,7 @@ impl FakeAws {
     }
 
     pub(crate) fn with_rules(rules: impl IntoIterator<Item = (RuleArn, Vec<WeightedGroup>)>, seed: u64) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+        let state = State {
             rng: fastrand::Rng::with_seed(seed),
             rules: rules.into_iter().collect(),
             shows_time_since: None,
@@ -90,14 +98,17 @@ impl FakeAws {
             looks: Vec::new(),
             looks_around: 0,
             looks_at_targets: 0,
+            looks_at_tags: Vec::new(),
+            names: Vec::new(),
             written: Vec::new(),
             last_written: None,
             throttled: 0,
-        })))
+        };
+        Arc::new(Self { state: Arc::new(Mutex::new(state)), role: None })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     pub(crate) fn all_rules(&self) -> Vec<RuleArn> {
@@ -140,6 +151,7 @@ impl FakeAws {
 
     /// Goes there, and fails where a failure was ordered, or where its bucket does not hold so many tokens.
     async fn begin(&self, operation: &'static str, cost: f64) -> Result<(), Error> {
+        self.state().names.push(self.role.clone());
         self.travel().await;
         let mut state = self.state();
         let failure = state.failures.get_mut(operation).and_then(Vec::pop);
@@ -225,5 +237,44 @@ impl LoadBalancer for FakeAws {
         self.state().looks_at_targets += 1;
         self.begin("targets", 1.0).await?;
         Ok(vec![Target { id: group.as_str().to_owned(), port: Some(80), healthy: true }])
+    }
+
+    /// Each resource has its own ARN as a tag.
+    async fn tags(&self, arns: &[String]) -> Result<Vec<Tags>, Error> {
+        self.state().looks_at_tags.push(arns.to_vec());
+        self.begin("tags", 1.0).await?;
+        if arns.iter().any(|arn| arn.contains("gone")) {
+            return Err(Error::fake(ErrorKind::Missing, "one of them", "TargetGroupNotFound"));
+        }
+        self.travel().await;
+        Ok(arns.iter().map(|arn| Tags::from([("arn".to_owned(), arn.clone())])).collect())
+    }
+
+    /// The priority becomes the end of the ARN.
+    async fn add_rule(&self, rule: &NewRule) -> Result<RuleArn, Error> {
+        self.begin("write", 1.0).await?;
+        let arn = self::rule(rule.priority.try_into().unwrap());
+        {
+            let mut state = self.state();
+            state.rules.insert(arn.clone(), vec![WeightedGroup { group: rule.group.clone(), weight: 1 }]);
+            state.written.push(arn.clone());
+        }
+        self.travel().await;
+        Ok(arn)
+    }
+
+    async fn remove_rule(&self, rule: &RuleArn) -> Result<(), Error> {
+        self.begin("write", 1.0).await?;
+        {
+            let mut state = self.state();
+            state.rules.remove(rule);
+            state.written.push(rule.clone());
+        }
+        self.travel().await;
+        Ok(())
+    }
+
+    fn assuming(self: Arc<Self>, role: &Role) -> Arc<dyn LoadBalancer> {
+        Arc::new(Self { state: Arc::clone(&self.state), role: Some(role.clone()) })
     }
 }

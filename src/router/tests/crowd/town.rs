@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::super::*;
 use crate::alb::fake_aws::{FakeAws, group, rule};
 use crate::alb::{RuleArn, TargetGroupArn, WeightedGroup};
-use crate::cluster::{self, Backends, Cluster, Event, Pod};
+use crate::cluster::{self, Announcement, Backends, Binding, Cluster, Event, Ingress, Pod, Route, Service};
 use crate::rollout::Metadata;
 
 /// So many Pods stand behind each Service, and their group says that they are healthy.
@@ -177,7 +177,31 @@ impl Cluster for Town {
         panic!("nothing happens that people must know: {event:?}")
     }
 
-    async fn announce(&self, _: &str, ingress: &str, _: &[(String, u32)]) -> Result<(), cluster::Error> {
+    async fn announce(&self, _: &str, ingress: &str, _: &Announcement) -> Result<bool, cluster::Error> {
         panic!("nobody else writes here, so there is no {ingress}")
+    }
+
+    async fn service(&self, _: &str, _: &str) -> Result<Service, cluster::Error> {
+        panic!("the target groups are named")
+    }
+
+    async fn bindings(&self, _: Option<&str>) -> Result<Vec<Binding>, cluster::Error> {
+        panic!("the target groups are named")
+    }
+
+    async fn ingresses(&self, _: &str, _: &str) -> Result<Vec<Ingress>, cluster::Error> {
+        panic!("the target groups are named")
+    }
+
+    async fn add_route(&self, _: &str, _: &str, _: &str, _: &[String; 2], _: &Route) -> Result<(), cluster::Error> {
+        panic!("the target groups are named")
+    }
+
+    async fn remove_routes(&self, _: &str, _: &str, _: &str, _: &[String]) -> Result<(), cluster::Error> {
+        panic!("the target groups are named")
+    }
+
+    async fn note(&self, _: &Metadata, _: &str, _: &str) -> Result<(), cluster::Error> {
+        Ok(())
     }
 }

@@ -185,7 +185,7 @@ async fn gateway_api_95_routes_that_are_not_there_are_removed() {
     let router = router(&fake);
     for _ in 0..3 {
         router.remove_managed_routes(&rollout);
-        router.set_header_route(&rollout, &HeaderRoute { name: "beta".to_owned(), matches: Vec::new() }).unwrap();
+        router.set_header_route(&rollout, &HeaderRoute { name: "beta".to_owned(), matches: Vec::new() }).await.unwrap();
         router.set_mirror_route(&rollout, &MirrorRoute { name: "beta".to_owned(), matches: Vec::new() }).unwrap();
     }
     assert!(fake.calls().is_empty(), "{:?}", fake.calls());

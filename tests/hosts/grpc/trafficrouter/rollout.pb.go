@@ -473,6 +473,8 @@ type RolloutTrafficRouting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The built-in ALB router is to route too.
 	Alb *ALBTrafficRouting `protobuf:"bytes,3,opt,name=alb,proto3" json:"alb,omitempty"`
+	// The routes that the host manages, the first to be tried first. It never asks for the removal of any other.
+	ManagedRoutes []*ManagedRoute `protobuf:"bytes,8,rep,name=managed_routes,json=managedRoutes,proto3" json:"managed_routes,omitempty"`
 	// The plugins' entries by plugin name, each the JSON text its author wrote, in UTF-8.
 	Plugins map[string][]byte `protobuf:"bytes,10,rep,name=plugins,proto3" json:"plugins,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The weight that stands for all traffic, 1 to 999. Absent means 100.
@@ -514,6 +516,13 @@ func (*RolloutTrafficRouting) Descriptor() ([]byte, []int) {
 func (x *RolloutTrafficRouting) GetAlb() *ALBTrafficRouting {
 	if x != nil {
 		return x.Alb
+	}
+	return nil
+}
+
+func (x *RolloutTrafficRouting) GetManagedRoutes() []*ManagedRoute {
+	if x != nil {
+		return x.ManagedRoutes
 	}
 	return nil
 }
@@ -569,6 +578,52 @@ func (*ALBTrafficRouting) Descriptor() ([]byte, []int) {
 	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{8}
 }
 
+// A route that a step of the Rollout may make. Argo calls it MangedRoutes.
+type ManagedRoute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name by which steps refer to it.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManagedRoute) Reset() {
+	*x = ManagedRoute{}
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManagedRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManagedRoute) ProtoMessage() {}
+
+func (x *ManagedRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManagedRoute.ProtoReflect.Descriptor instead.
+func (*ManagedRoute) Descriptor() ([]byte, []int) {
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ManagedRoute) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // What the controller recorded.
 type RolloutStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -590,7 +645,7 @@ type RolloutStatus struct {
 
 func (x *RolloutStatus) Reset() {
 	*x = RolloutStatus{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[9]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +657,7 @@ func (x *RolloutStatus) String() string {
 func (*RolloutStatus) ProtoMessage() {}
 
 func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[9]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +670,7 @@ func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutStatus.ProtoReflect.Descriptor instead.
 func (*RolloutStatus) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{9}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RolloutStatus) GetAbort() bool {
@@ -673,7 +728,7 @@ type CanaryStatus struct {
 
 func (x *CanaryStatus) Reset() {
 	*x = CanaryStatus{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +740,7 @@ func (x *CanaryStatus) String() string {
 func (*CanaryStatus) ProtoMessage() {}
 
 func (x *CanaryStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[10]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +753,7 @@ func (x *CanaryStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CanaryStatus.ProtoReflect.Descriptor instead.
 func (*CanaryStatus) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CanaryStatus) GetWeights() *TrafficWeights {
@@ -722,6 +777,8 @@ type TrafficWeights struct {
 	Canary *WeightDestination `protobuf:"bytes,1,opt,name=canary,proto3" json:"canary,omitempty"`
 	// Stable's weight.
 	Stable *WeightDestination `protobuf:"bytes,2,opt,name=stable,proto3" json:"stable,omitempty"`
+	// Those of further Services, an experiment's.
+	Additional []*WeightDestination `protobuf:"bytes,3,rep,name=additional,proto3" json:"additional,omitempty"`
 	// A VerifyWeight said that they are true.
 	Verified      *bool `protobuf:"varint,4,opt,name=verified,proto3,oneof" json:"verified,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -730,7 +787,7 @@ type TrafficWeights struct {
 
 func (x *TrafficWeights) Reset() {
 	*x = TrafficWeights{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +799,7 @@ func (x *TrafficWeights) String() string {
 func (*TrafficWeights) ProtoMessage() {}
 
 func (x *TrafficWeights) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[11]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +812,7 @@ func (x *TrafficWeights) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrafficWeights.ProtoReflect.Descriptor instead.
 func (*TrafficWeights) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TrafficWeights) GetCanary() *WeightDestination {
@@ -768,6 +825,13 @@ func (x *TrafficWeights) GetCanary() *WeightDestination {
 func (x *TrafficWeights) GetStable() *WeightDestination {
 	if x != nil {
 		return x.Stable
+	}
+	return nil
+}
+
+func (x *TrafficWeights) GetAdditional() []*WeightDestination {
+	if x != nil {
+		return x.Additional
 	}
 	return nil
 }
@@ -794,7 +858,7 @@ type WeightDestination struct {
 
 func (x *WeightDestination) Reset() {
 	*x = WeightDestination{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +870,7 @@ func (x *WeightDestination) String() string {
 func (*WeightDestination) ProtoMessage() {}
 
 func (x *WeightDestination) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[12]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +883,7 @@ func (x *WeightDestination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WeightDestination.ProtoReflect.Descriptor instead.
 func (*WeightDestination) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WeightDestination) GetWeight() int32 {
@@ -848,7 +912,7 @@ type SetHeaderRoute struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The managed route's name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What must match. Empty asks for the route's removal.
+	// What a request must show, all of it. Empty asks for the route's removal.
 	Match         []*HeaderRoutingMatch `protobuf:"bytes,2,rep,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -856,7 +920,7 @@ type SetHeaderRoute struct {
 
 func (x *SetHeaderRoute) Reset() {
 	*x = SetHeaderRoute{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +932,7 @@ func (x *SetHeaderRoute) String() string {
 func (*SetHeaderRoute) ProtoMessage() {}
 
 func (x *SetHeaderRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[13]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +945,7 @@ func (x *SetHeaderRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHeaderRoute.ProtoReflect.Descriptor instead.
 func (*SetHeaderRoute) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetHeaderRoute) GetName() string {
@@ -898,16 +962,20 @@ func (x *SetHeaderRoute) GetMatch() []*HeaderRoutingMatch {
 	return nil
 }
 
-// A header to match. Only that it is there is read by this version.
+// A header that a request must have.
 type HeaderRoutingMatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, whose case does not matter in HTTP.
+	HeaderName string `protobuf:"bytes,1,opt,name=header_name,json=headerName,proto3" json:"header_name,omitempty"`
+	// Its value.
+	HeaderValue   *StringMatch `protobuf:"bytes,2,opt,name=header_value,json=headerValue,proto3" json:"header_value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeaderRoutingMatch) Reset() {
 	*x = HeaderRoutingMatch{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +987,7 @@ func (x *HeaderRoutingMatch) String() string {
 func (*HeaderRoutingMatch) ProtoMessage() {}
 
 func (x *HeaderRoutingMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[14]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1000,85 @@ func (x *HeaderRoutingMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderRoutingMatch.ProtoReflect.Descriptor instead.
 func (*HeaderRoutingMatch) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{14}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HeaderRoutingMatch) GetHeaderName() string {
+	if x != nil {
+		return x.HeaderName
+	}
+	return ""
+}
+
+func (x *HeaderRoutingMatch) GetHeaderValue() *StringMatch {
+	if x != nil {
+		return x.HeaderValue
+	}
+	return nil
+}
+
+// What a text must be like: exactly one of the three. An empty one is none.
+type StringMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is this text.
+	Exact string `protobuf:"bytes,1,opt,name=exact,proto3" json:"exact,omitempty"`
+	// It begins with this text.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// It matches this regular expression.
+	Regex         string `protobuf:"bytes,3,opt,name=regex,proto3" json:"regex,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StringMatch) Reset() {
+	*x = StringMatch{}
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StringMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StringMatch) ProtoMessage() {}
+
+func (x *StringMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
+func (*StringMatch) Descriptor() ([]byte, []int) {
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StringMatch) GetExact() string {
+	if x != nil {
+		return x.Exact
+	}
+	return ""
+}
+
+func (x *StringMatch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *StringMatch) GetRegex() string {
+	if x != nil {
+		return x.Regex
+	}
+	return ""
 }
 
 // A mirrored route, managed by the host.
@@ -948,7 +1094,7 @@ type SetMirrorRoute struct {
 
 func (x *SetMirrorRoute) Reset() {
 	*x = SetMirrorRoute{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1106,7 @@ func (x *SetMirrorRoute) String() string {
 func (*SetMirrorRoute) ProtoMessage() {}
 
 func (x *SetMirrorRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[15]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1119,7 @@ func (x *SetMirrorRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMirrorRoute.ProtoReflect.Descriptor instead.
 func (*SetMirrorRoute) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{15}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetMirrorRoute) GetName() string {
@@ -999,7 +1145,7 @@ type RouteMatch struct {
 
 func (x *RouteMatch) Reset() {
 	*x = RouteMatch{}
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1157,7 @@ func (x *RouteMatch) String() string {
 func (*RouteMatch) ProtoMessage() {}
 
 func (x *RouteMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[16]
+	mi := &file_trafficrouter_v1_rollout_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1170,7 @@ func (x *RouteMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteMatch.ProtoReflect.Descriptor instead.
 func (*RouteMatch) Descriptor() ([]byte, []int) {
-	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{16}
+	return file_trafficrouter_v1_rollout_proto_rawDescGZIP(), []int{18}
 }
 
 var File_trafficrouter_v1_rollout_proto protoreflect.FileDescriptor
@@ -1066,9 +1212,10 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"CanaryStep\"T\n" +
 	"\fPingPongSpec\x12!\n" +
 	"\fping_service\x18\x01 \x01(\tR\vpingService\x12!\n" +
-	"\fpong_service\x18\x02 \x01(\tR\vpongService\"\xb6\x02\n" +
+	"\fpong_service\x18\x02 \x01(\tR\vpongService\"\x86\x03\n" +
 	"\x15RolloutTrafficRouting\x12>\n" +
-	"\x03alb\x18\x03 \x01(\v2,.rollouts.trafficrouter.v1.ALBTrafficRoutingR\x03alb\x12W\n" +
+	"\x03alb\x18\x03 \x01(\v2,.rollouts.trafficrouter.v1.ALBTrafficRoutingR\x03alb\x12N\n" +
+	"\x0emanaged_routes\x18\b \x03(\v2'.rollouts.trafficrouter.v1.ManagedRouteR\rmanagedRoutes\x12W\n" +
 	"\aplugins\x18\n" +
 	" \x03(\v2=.rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntryR\aplugins\x121\n" +
 	"\x12max_traffic_weight\x18\v \x01(\x05H\x00R\x10maxTrafficWeight\x88\x01\x01\x1a:\n" +
@@ -1076,7 +1223,9 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01B\x15\n" +
 	"\x13_max_traffic_weight\"\x13\n" +
-	"\x11ALBTrafficRouting\"\xec\x01\n" +
+	"\x11ALBTrafficRouting\"\"\n" +
+	"\fManagedRoute\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xec\x01\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05abort\x18\x01 \x01(\bR\x05abort\x12(\n" +
 	"\x10current_pod_hash\x18\x05 \x01(\tR\x0ecurrentPodHash\x12\x1a\n" +
@@ -1086,10 +1235,13 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\fpromote_full\x18\x15 \x01(\bR\vpromoteFull\"}\n" +
 	"\fCanaryStatus\x12C\n" +
 	"\aweights\x18\x04 \x01(\v2).rollouts.trafficrouter.v1.TrafficWeightsR\aweights\x12(\n" +
-	"\x10stable_ping_pong\x18\x05 \x01(\tR\x0establePingPong\"\xca\x01\n" +
+	"\x10stable_ping_pong\x18\x05 \x01(\tR\x0establePingPong\"\x98\x02\n" +
 	"\x0eTrafficWeights\x12D\n" +
 	"\x06canary\x18\x01 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06canary\x12D\n" +
-	"\x06stable\x18\x02 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06stable\x12\x1f\n" +
+	"\x06stable\x18\x02 \x01(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\x06stable\x12L\n" +
+	"\n" +
+	"additional\x18\x03 \x03(\v2,.rollouts.trafficrouter.v1.WeightDestinationR\n" +
+	"additional\x12\x1f\n" +
 	"\bverified\x18\x04 \x01(\bH\x00R\bverified\x88\x01\x01B\v\n" +
 	"\t_verified\"z\n" +
 	"\x11WeightDestination\x12\x16\n" +
@@ -1098,8 +1250,15 @@ const file_trafficrouter_v1_rollout_proto_rawDesc = "" +
 	"\x11pod_template_hash\x18\x03 \x01(\tR\x0fpodTemplateHash\"i\n" +
 	"\x0eSetHeaderRoute\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12C\n" +
-	"\x05match\x18\x02 \x03(\v2-.rollouts.trafficrouter.v1.HeaderRoutingMatchR\x05match\"\x14\n" +
-	"\x12HeaderRoutingMatch\"a\n" +
+	"\x05match\x18\x02 \x03(\v2-.rollouts.trafficrouter.v1.HeaderRoutingMatchR\x05match\"\x80\x01\n" +
+	"\x12HeaderRoutingMatch\x12\x1f\n" +
+	"\vheader_name\x18\x01 \x01(\tR\n" +
+	"headerName\x12I\n" +
+	"\fheader_value\x18\x02 \x01(\v2&.rollouts.trafficrouter.v1.StringMatchR\vheaderValue\"Q\n" +
+	"\vStringMatch\x12\x14\n" +
+	"\x05exact\x18\x01 \x01(\tR\x05exact\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05regex\x18\x03 \x01(\tR\x05regex\"a\n" +
 	"\x0eSetMirrorRoute\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
 	"\x05match\x18\x02 \x03(\v2%.rollouts.trafficrouter.v1.RouteMatchR\x05match\"\f\n" +
@@ -1118,7 +1277,7 @@ func file_trafficrouter_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_trafficrouter_v1_rollout_proto_rawDescData
 }
 
-var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_trafficrouter_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*Rollout)(nil),               // 0: rollouts.trafficrouter.v1.Rollout
 	(*ObjectMeta)(nil),            // 1: rollouts.trafficrouter.v1.ObjectMeta
@@ -1129,40 +1288,45 @@ var file_trafficrouter_v1_rollout_proto_goTypes = []any{
 	(*PingPongSpec)(nil),          // 6: rollouts.trafficrouter.v1.PingPongSpec
 	(*RolloutTrafficRouting)(nil), // 7: rollouts.trafficrouter.v1.RolloutTrafficRouting
 	(*ALBTrafficRouting)(nil),     // 8: rollouts.trafficrouter.v1.ALBTrafficRouting
-	(*RolloutStatus)(nil),         // 9: rollouts.trafficrouter.v1.RolloutStatus
-	(*CanaryStatus)(nil),          // 10: rollouts.trafficrouter.v1.CanaryStatus
-	(*TrafficWeights)(nil),        // 11: rollouts.trafficrouter.v1.TrafficWeights
-	(*WeightDestination)(nil),     // 12: rollouts.trafficrouter.v1.WeightDestination
-	(*SetHeaderRoute)(nil),        // 13: rollouts.trafficrouter.v1.SetHeaderRoute
-	(*HeaderRoutingMatch)(nil),    // 14: rollouts.trafficrouter.v1.HeaderRoutingMatch
-	(*SetMirrorRoute)(nil),        // 15: rollouts.trafficrouter.v1.SetMirrorRoute
-	(*RouteMatch)(nil),            // 16: rollouts.trafficrouter.v1.RouteMatch
-	nil,                           // 17: rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
-	nil,                           // 18: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	(*ManagedRoute)(nil),          // 9: rollouts.trafficrouter.v1.ManagedRoute
+	(*RolloutStatus)(nil),         // 10: rollouts.trafficrouter.v1.RolloutStatus
+	(*CanaryStatus)(nil),          // 11: rollouts.trafficrouter.v1.CanaryStatus
+	(*TrafficWeights)(nil),        // 12: rollouts.trafficrouter.v1.TrafficWeights
+	(*WeightDestination)(nil),     // 13: rollouts.trafficrouter.v1.WeightDestination
+	(*SetHeaderRoute)(nil),        // 14: rollouts.trafficrouter.v1.SetHeaderRoute
+	(*HeaderRoutingMatch)(nil),    // 15: rollouts.trafficrouter.v1.HeaderRoutingMatch
+	(*StringMatch)(nil),           // 16: rollouts.trafficrouter.v1.StringMatch
+	(*SetMirrorRoute)(nil),        // 17: rollouts.trafficrouter.v1.SetMirrorRoute
+	(*RouteMatch)(nil),            // 18: rollouts.trafficrouter.v1.RouteMatch
+	nil,                           // 19: rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
+	nil,                           // 20: rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
 }
 var file_trafficrouter_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: rollouts.trafficrouter.v1.Rollout.metadata:type_name -> rollouts.trafficrouter.v1.ObjectMeta
 	2,  // 1: rollouts.trafficrouter.v1.Rollout.spec:type_name -> rollouts.trafficrouter.v1.RolloutSpec
-	9,  // 2: rollouts.trafficrouter.v1.Rollout.status:type_name -> rollouts.trafficrouter.v1.RolloutStatus
-	17, // 3: rollouts.trafficrouter.v1.ObjectMeta.annotations:type_name -> rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
+	10, // 2: rollouts.trafficrouter.v1.Rollout.status:type_name -> rollouts.trafficrouter.v1.RolloutStatus
+	19, // 3: rollouts.trafficrouter.v1.ObjectMeta.annotations:type_name -> rollouts.trafficrouter.v1.ObjectMeta.AnnotationsEntry
 	3,  // 4: rollouts.trafficrouter.v1.RolloutSpec.strategy:type_name -> rollouts.trafficrouter.v1.RolloutStrategy
 	4,  // 5: rollouts.trafficrouter.v1.RolloutStrategy.canary:type_name -> rollouts.trafficrouter.v1.CanaryStrategy
 	5,  // 6: rollouts.trafficrouter.v1.CanaryStrategy.steps:type_name -> rollouts.trafficrouter.v1.CanaryStep
 	7,  // 7: rollouts.trafficrouter.v1.CanaryStrategy.traffic_routing:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting
 	6,  // 8: rollouts.trafficrouter.v1.CanaryStrategy.ping_pong:type_name -> rollouts.trafficrouter.v1.PingPongSpec
 	8,  // 9: rollouts.trafficrouter.v1.RolloutTrafficRouting.alb:type_name -> rollouts.trafficrouter.v1.ALBTrafficRouting
-	18, // 10: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
-	10, // 11: rollouts.trafficrouter.v1.RolloutStatus.canary:type_name -> rollouts.trafficrouter.v1.CanaryStatus
-	11, // 12: rollouts.trafficrouter.v1.CanaryStatus.weights:type_name -> rollouts.trafficrouter.v1.TrafficWeights
-	12, // 13: rollouts.trafficrouter.v1.TrafficWeights.canary:type_name -> rollouts.trafficrouter.v1.WeightDestination
-	12, // 14: rollouts.trafficrouter.v1.TrafficWeights.stable:type_name -> rollouts.trafficrouter.v1.WeightDestination
-	14, // 15: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
-	16, // 16: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	9,  // 10: rollouts.trafficrouter.v1.RolloutTrafficRouting.managed_routes:type_name -> rollouts.trafficrouter.v1.ManagedRoute
+	20, // 11: rollouts.trafficrouter.v1.RolloutTrafficRouting.plugins:type_name -> rollouts.trafficrouter.v1.RolloutTrafficRouting.PluginsEntry
+	11, // 12: rollouts.trafficrouter.v1.RolloutStatus.canary:type_name -> rollouts.trafficrouter.v1.CanaryStatus
+	12, // 13: rollouts.trafficrouter.v1.CanaryStatus.weights:type_name -> rollouts.trafficrouter.v1.TrafficWeights
+	13, // 14: rollouts.trafficrouter.v1.TrafficWeights.canary:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	13, // 15: rollouts.trafficrouter.v1.TrafficWeights.stable:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	13, // 16: rollouts.trafficrouter.v1.TrafficWeights.additional:type_name -> rollouts.trafficrouter.v1.WeightDestination
+	15, // 17: rollouts.trafficrouter.v1.SetHeaderRoute.match:type_name -> rollouts.trafficrouter.v1.HeaderRoutingMatch
+	16, // 18: rollouts.trafficrouter.v1.HeaderRoutingMatch.header_value:type_name -> rollouts.trafficrouter.v1.StringMatch
+	18, // 19: rollouts.trafficrouter.v1.SetMirrorRoute.match:type_name -> rollouts.trafficrouter.v1.RouteMatch
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_trafficrouter_v1_rollout_proto_init() }
@@ -1172,14 +1336,14 @@ func file_trafficrouter_v1_rollout_proto_init() {
 	}
 	file_trafficrouter_v1_rollout_proto_msgTypes[2].OneofWrappers = []any{}
 	file_trafficrouter_v1_rollout_proto_msgTypes[7].OneofWrappers = []any{}
-	file_trafficrouter_v1_rollout_proto_msgTypes[11].OneofWrappers = []any{}
+	file_trafficrouter_v1_rollout_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trafficrouter_v1_rollout_proto_rawDesc), len(file_trafficrouter_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
