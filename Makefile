@@ -51,6 +51,10 @@ e2e: $(DIST) ## the stock rollouts controller, a real API server, our static bin
 	$(CARGO) test --locked -p e2e --bins
 	$(CARGO) run --locked --quiet -p e2e -- --plugin $(DIST)
 
+.PHONY: e2e-story
+e2e-story: $(DIST) ## the built-in path and the plugin side by side, with 25 busy ingress groups beside them
+	$(CARGO) run --locked --quiet -p e2e -- --plugin $(DIST) --ignored side_by_side
+
 $(DIST): Cargo.toml Cargo.lock build.rs $(shell find src proto -type f)
 	$(CARGO) build --locked --profile dist --target $(TRIPLE) --bin $(PLUGIN) \
 		--config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'

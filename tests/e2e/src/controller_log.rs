@@ -1,11 +1,15 @@
 //! The rollouts controller's log: its own lines are logrus, those of and about the plugin are hclog text.
 
+use std::time::{Duration, SystemTime};
+
 /// The source of the lines of the plugin that logs every call.
 pub(crate) const TALKATIVE: &str = "plugin.talkative";
 
 /// A line in hclog's text form: `time [LEVEL] source: text`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PluginLine<'a> {
+    /// When, as the host wrote it.
+    pub(crate) time: &'a str,
     pub(crate) level: &'a str,
     /// `plugin` is go-plugin itself, `plugin.alb` is what our process said.
     pub(crate) source: &'a str,
@@ -15,11 +19,52 @@ pub(crate) struct PluginLine<'a> {
 /// The lines of go-plugin and of the plugin.
 pub(crate) fn lines(log: &str) -> impl Iterator<Item = PluginLine<'_>> {
     log.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(" [")?;
+        let (time, rest) = line.split_once(" [")?;
         let (level, rest) = rest.split_once(']')?;
         let (source, text) = rest.trim_start().split_once(": ")?;
-        source.starts_with("plugin").then_some(PluginLine { level, source, text })
+        source.starts_with("plugin").then_some(PluginLine { time, level, source, text })
     })
+}
+
+/// That the load balancer controller has followed an announcement, as the plugin said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Echo {
+    /// When it said so.
+    pub(crate) at: SystemTime,
+    /// From the announcement until it was seen that it was followed.
+    pub(crate) after: Duration,
+}
+
+/// The echoes of a Rollout, in order.
+pub(crate) fn echoes(log: &str, rollout: &str) -> Vec<Echo> {
+    let echo = |line: PluginLine<'_>| {
+        let (_, after) = line.text.split_once("milliseconds=")?;
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        Some(Echo { at: line.moment()?, after: Duration::from_millis(digits.parse().ok()?) })
+    };
+    said(log, rollout, "the load balancer controller has followed").filter_map(echo).collect()
+}
+
+/// When the plugin said of a Rollout that its weights were confirmed.
+pub(crate) fn confirmations(log: &str, rollout: &str) -> Vec<SystemTime> {
+    said(log, rollout, "weights confirmed on every rule").filter_map(|line| line.moment()).collect()
+}
+
+/// How often the plugin said that it put weights of a Rollout back.
+pub(crate) fn put_backs(log: &str, rollout: &str) -> usize {
+    said(log, rollout, "are written again").count()
+}
+
+/// What the plugin said of a Rollout in these words.
+fn said<'a>(log: &'a str, rollout: &str, words: &str) -> impl Iterator<Item = PluginLine<'a>> {
+    let about = format!("rollout={rollout}");
+    lines(log).filter(move |line| line.text.contains(words) && line.text.split_whitespace().any(|word| word == about))
+}
+
+impl PluginLine<'_> {
+    fn moment(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339(self.time).ok()
+    }
 }
 
 /// What go-plugin, yamux or net/rpc found wrong.
@@ -55,8 +100,19 @@ time=\"2026-01-02T03:04:05Z\" level=warning msg=\"Controller is running.\"
     fn lines_of_the_plugin_are_told_from_the_controllers() {
         let lines: Vec<_> = lines(QUIET).collect();
         assert_eq!(lines.len(), 3, "{lines:?}");
-        let started = PluginLine { level: "INFO", source: "plugin.alb", text: "started: door=netrpc version=0.1.0" };
+        let time = "2026-01-02T03:04:05.223Z";
+        let started =
+            PluginLine { time, level: "INFO", source: "plugin.alb", text: "started: door=netrpc version=0.1.0" };
         assert_eq!(lines[1], started);
+    }
+
+    #[test]
+    fn echoes_are_read_with_their_times() {
+        let said = "2026-01-02T03:04:07.500Z [INFO]  plugin.alb: the load balancer controller has followed:";
+        let log =
+            format!("{QUIET}{said} rollout=shop/web milliseconds=1250\n{said} rollout=shop/web-2 milliseconds=9\n");
+        let at = humantime::parse_rfc3339("2026-01-02T03:04:07.500Z").unwrap();
+        assert_eq!(echoes(&log, "shop/web"), [Echo { at, after: Duration::from_millis(1250) }]);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use lab::demo::load::{Arrivals, Load, LoadConfig, Outcome, Record, Traffic};
+use lab::demo::load::{Arrivals, Load, LoadConfig, Outcome, Record, Traffic, WorstSecond};
 use lab::{Lab, NodeTargets, TrafficOutcome};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::history::{History, Stored};
-use crate::load_balancer::{HOST, TwoListeners};
+use crate::load_balancer::{Balancer, HOST};
 
 /// Requests a second, over all nodes and listeners.
 const RATE: u32 = 25;
@@ -42,11 +42,11 @@ pub(crate) struct Seen {
 
 impl Customers {
     /// Begins as soon as every node serves both listeners and this many targets of the group are healthy.
-    pub(crate) async fn come(lab: &Lab, balancer: &TwoListeners, group: &str, targets: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn come(lab: &Lab, balancer: &Balancer, group: &str, targets: u32) -> anyhow::Result<Self> {
         let nodes = lab.data_plane().context("the lab has no load balancer nodes")?;
         let ready = async {
             let mut addresses: Vec<SocketAddr> = Vec::new();
-            for listener in balancer.listeners() {
+            for listener in &balancer.listeners {
                 addresses.extend(nodes.listening(listener).await.into_iter().map(|node| node.address));
             }
             let targets = usize::try_from(targets)?;
@@ -88,6 +88,18 @@ impl Customers {
         kept: &str,
         targets: &BTreeSet<String>,
     ) -> anyhow::Result<Seen> {
+        self.leave_within(PATIENCE, lab, emptied, kept, targets).await
+    }
+
+    /// The same, with another patience.
+    pub(crate) async fn leave_within(
+        self,
+        patience: Duration,
+        lab: &Lab,
+        emptied: &str,
+        kept: &str,
+        targets: &BTreeSet<String>,
+    ) -> anyhow::Result<Seen> {
         let nodes = lab.data_plane().context("the lab has no load balancer nodes")?;
         let answers = || self.load.outcomes().values().sum::<u64>();
         let exactly = |node: &NodeTargets| node.targets.iter().collect::<BTreeSet<_>>() == targets.iter().collect();
@@ -99,9 +111,9 @@ impl Customers {
         };
         let late = || {
             let (emptied, kept) = (nodes.may_send_to(emptied), nodes.may_send_to(kept));
-            format!("after {PATIENCE:?} nodes still sent to {emptied:?}, or not to {targets:?} alone: {kept:?}")
+            format!("after {patience:?} nodes still sent to {emptied:?}, or not to {targets:?} alone: {kept:?}")
         };
-        timeout(PATIENCE, over).await.with_context(late)??;
+        timeout(patience, over).await.with_context(late)??;
         let began = self.began;
         let records: Vec<Option<Record>> = self.load.stop_and_tell().await;
         let traffic = Traffic::of(&records);
@@ -118,6 +130,12 @@ impl Seen {
     /// Requests that failed.
     pub(crate) fn failed(&self) -> u64 {
         self.traffic.failed()
+    }
+
+    /// The share of requests that failed in the worst second, per cent.
+    pub(crate) fn worst_share(&self) -> f64 {
+        let share = |second: WorstSecond| second.failed as f64 * 100.0 / second.requests.max(1) as f64;
+        self.traffic.worst_second.map_or(0.0, share)
     }
 
     /// The longest time in which every request failed.
@@ -174,7 +192,7 @@ impl Seen {
 }
 
 /// How requests to the load balancer's groups ended that did not end well, by node.
-pub(crate) fn ends(lab: &Lab, balancer: &TwoListeners) -> Vec<String> {
+pub(crate) fn ends(lab: &Lab, balancer: &Balancer) -> Vec<String> {
     let counts = lab.data_plane().map(|nodes| nodes.counters().nodes).unwrap_or_default().into_iter();
     let of_node = counts.flat_map(|node| node.counts.into_iter().map(move |count| (node.node.clone(), count)));
     let ours = of_node.filter(|(_, count)| {

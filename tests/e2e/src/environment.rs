@@ -16,7 +16,7 @@ use crate::registrar::Registrar;
 use crate::rollouts::Installation;
 use crate::stand_in::StandIn;
 use crate::tools::Tools;
-use crate::{application, kubelet};
+use crate::{application, custom_resources, kubelet};
 
 /// How long the rollouts controller may take to end its plugin and itself.
 const CONTROLLER_ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -67,6 +67,7 @@ impl Environment {
         let control_plane = ControlPlane::start(tools, home).await.context("the control plane did not start")?;
         let rollouts = Installation::new(tools, home, &control_plane, plugin, lab.endpoint()).await;
         let rollouts = rollouts.context("the rollouts controller could not be set up")?;
+        custom_resources::install(&control_plane.client).await?;
         let controller = rollouts.start()?;
         let registrar = Registrar::start(control_plane.client.clone(), &lab, USUAL);
         let late_registrar = Registrar::start(control_plane.client.clone(), &lab, LATE);

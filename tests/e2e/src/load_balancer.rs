@@ -7,8 +7,8 @@ use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, AuthenticateOidcActionConfig, Certificate, FixedResponseActionConfig, ForwardActionConfig,
-    HostHeaderConditionConfig, ProtocolEnum, Rule, RuleCondition, TargetDescription, TargetGroupTuple,
-    TargetHealthStateEnum, TargetTypeEnum,
+    HostHeaderConditionConfig, LoadBalancerTypeEnum, ProtocolEnum, Rule, RuleCondition, TargetDescription,
+    TargetGroupTuple, TargetHealthStateEnum, TargetTypeEnum,
 };
 
 const REGION: &str = "us-east-1";
@@ -16,17 +16,14 @@ const REGION: &str = "us-east-1";
 /// The host of all rules.
 pub(crate) const HOST: &str = "shop.example.com";
 
-/// One load balancer with a rule on each of two listeners: port 80, and port 443 where users must log in first and a
-/// third group, somebody else's, has a weight too.
+/// One load balancer, and on each of its listeners a rule between two groups.
 #[derive(Debug, Clone)]
-pub(crate) struct TwoListeners {
+pub(crate) struct Balancer {
     client: Client,
     pub(crate) stable: String,
     pub(crate) canary: String,
-    pub(crate) http_listener: String,
-    pub(crate) https_listener: String,
-    pub(crate) http_rule: String,
-    pub(crate) https_rule: String,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) rules: Vec<String>,
 }
 
 /// A client for the lab.
@@ -39,13 +36,14 @@ pub(crate) fn client(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-impl TwoListeners {
-    /// Creates it. All weight of the two groups is on stable: 100 of 100 on both rules, beside 50 of the other group, whose
+impl Balancer {
+    /// Creates one with two listeners: port 80, and port 443 where users must log in first and a third group, somebody else's, has
+    /// a weight too. All weight of the two groups is on stable: 100 of 100 on both rules, beside 50 of the other group, whose
     /// application answers at `foreign`.
-    pub(crate) async fn create(client: Client, name: &str, foreign: SocketAddrV4) -> anyhow::Result<Self> {
+    pub(crate) async fn two_listeners(client: Client, name: &str, foreign: SocketAddrV4) -> anyhow::Result<Self> {
         let room = 32 - "-stable".len();
         ensure!(name.len() <= room, "the name {name} is too long: AWS allows 32 characters for a target group");
-        let load_balancer = load_balancer(&client, name).await?;
+        let load_balancer = load_balancer(&client, name, LoadBalancerTypeEnum::Application).await?;
         let stable = target_group(&client, &format!("{name}-stable")).await?;
         let canary = target_group(&client, &format!("{name}-canary")).await?;
         let other = target_group(&client, &format!("{name}-other")).await?;
@@ -55,15 +53,57 @@ impl TwoListeners {
         let http_rule = rule(&client, &http, vec![forward(1, &[(&stable, 100), (&canary, 0)])]).await?;
         let on_https = vec![log_in(1), forward(2, &[(&stable, 100), (&canary, 0), (&other, 50)])];
         let https_rule = rule(&client, &https, on_https).await?;
-        Ok(Self { client, stable, canary, http_listener: http, https_listener: https, http_rule, https_rule })
+        Ok(Self { client, stable, canary, listeners: vec![http, https], rules: vec![http_rule, https_rule] })
     }
 
-    pub(crate) fn rules(&self) -> [&str; 2] {
-        [&self.http_rule, &self.https_rule]
+    /// Creates one whose only listener splits by its default action.
+    pub(crate) async fn default_action(
+        client: Client,
+        name: &str,
+        family: LoadBalancerTypeEnum,
+    ) -> anyhow::Result<Self> {
+        let protocol = if family == LoadBalancerTypeEnum::Network { ProtocolEnum::Tcp } else { ProtocolEnum::Http };
+        let load_balancer = load_balancer(&client, name, family).await?;
+        let stable = group_of(&client, &format!("{name}-stable"), protocol.clone()).await?;
+        let canary = group_of(&client, &format!("{name}-canary"), protocol.clone()).await?;
+        let create = client.create_listener().load_balancer_arn(load_balancer).protocol(protocol).port(80);
+        let made = create.default_actions(forward(1, &[(&stable, 100), (&canary, 0)])).send().await;
+        let made = made.context("cannot create a listener that splits by its default action")?;
+        let made = made.listeners.unwrap_or_default().into_iter().next();
+        let listener = made.and_then(|made| made.listener_arn).context("no listener was made")?;
+        Self::holding(client, stable, canary).await?.with_context(|| format!("{listener} has no rule"))
     }
 
-    pub(crate) fn listeners(&self) -> [&str; 2] {
-        [&self.http_listener, &self.https_listener]
+    /// The one whose rules hold both groups; nothing if there is none (yet). Default rules count too.
+    pub(crate) async fn holding(client: Client, stable: String, canary: String) -> anyhow::Result<Option<Self>> {
+        let groups = client.describe_target_groups().target_group_arns(&stable).send().await;
+        let groups = groups.with_context(|| format!("cannot describe {stable}"))?.target_groups.unwrap_or_default();
+        let balancers = groups.into_iter().flat_map(|group| group.load_balancer_arns.unwrap_or_default());
+        let mut found = Self { client, stable, canary, listeners: Vec::new(), rules: Vec::new() };
+        for balancer in balancers {
+            let listeners = found.client.describe_listeners().load_balancer_arn(balancer).send().await;
+            let listeners = listeners.context("cannot describe listeners")?.listeners.unwrap_or_default();
+            for listener in listeners.into_iter().filter_map(|listener| listener.listener_arn) {
+                let rules = found.client.describe_rules().listener_arn(&listener).send().await;
+                let rules = rules.context("cannot describe rules")?.rules.unwrap_or_default().into_iter();
+                let holding: Vec<String> =
+                    rules.filter(|rule| found.is_held_by(rule)).filter_map(|rule| rule.rule_arn).collect();
+                if !holding.is_empty() {
+                    found.listeners.push(listener);
+                    found.rules.extend(holding);
+                }
+            }
+        }
+        Ok((!found.rules.is_empty()).then_some(found))
+    }
+
+    fn is_held_by(&self, rule: &Rule) -> bool {
+        let forwards = rule.actions.iter().flatten().filter_map(|action| action.forward_config.as_ref());
+        let groups: Vec<&str> = forwards
+            .flat_map(|forward| forward.target_groups.iter().flatten())
+            .filter_map(|group| group.target_group_arn.as_deref())
+            .collect();
+        [&self.stable, &self.canary].into_iter().all(|group| groups.contains(&group.as_str()))
     }
 
     /// How many targets of a group are healthy now.
@@ -75,9 +115,27 @@ impl TwoListeners {
         Ok(states.filter(|state| *state == TargetHealthStateEnum::Healthy).count())
     }
 
+    /// The rules that look at headers, each with the groups that it leads to.
+    pub(crate) async fn header_rules(&self) -> anyhow::Result<Vec<Vec<String>>> {
+        let mut found = Vec::new();
+        for listener in &self.listeners {
+            let described = self.client.describe_rules().listener_arn(listener).send().await;
+            let rules = described.context("cannot describe the rules")?.rules.unwrap_or_default();
+            let looks =
+                |rule: &Rule| rule.conditions().iter().any(|condition| condition.field() == Some("http-header"));
+            let groups = |rule: &Rule| {
+                let forwards = rule.actions().iter().filter_map(Action::forward_config);
+                let groups = forwards.flat_map(ForwardActionConfig::target_groups);
+                groups.filter_map(|tuple| tuple.target_group_arn().map(str::to_owned)).collect()
+            };
+            found.extend(rules.iter().filter(|rule| looks(rule)).map(groups));
+        }
+        Ok(found)
+    }
+
     /// The rules as AWS describes them now, without the weights that are ours to change.
     pub(crate) async fn all_but_our_weights(&self) -> anyhow::Result<Vec<Rule>> {
-        let described = self.client.describe_rules().set_rule_arns(Some(self.rules().map(str::to_owned).into())).send();
+        let described = self.client.describe_rules().set_rule_arns(Some(self.rules.clone())).send();
         let mut rules = described.await.context("cannot describe the rules")?.rules.unwrap_or_default();
         let actions = rules.iter_mut().flat_map(|rule| rule.actions.iter_mut().flatten());
         let forwards = actions.filter_map(|action| action.forward_config.as_mut());
@@ -91,15 +149,20 @@ impl TwoListeners {
     }
 }
 
-async fn load_balancer(client: &Client, name: &str) -> anyhow::Result<String> {
-    let create = client.create_load_balancer().name(name).subnets("subnet-0000000a").subnets("subnet-0000000b");
+async fn load_balancer(client: &Client, name: &str, family: LoadBalancerTypeEnum) -> anyhow::Result<String> {
+    let create =
+        client.create_load_balancer().name(name).r#type(family).subnets("subnet-0000000a").subnets("subnet-0000000b");
     let made = create.send().await.with_context(|| format!("cannot create load balancer {name}"))?;
     let made = made.load_balancers.unwrap_or_default().into_iter().next();
     made.and_then(|made| made.load_balancer_arn).context("no load balancer was made")
 }
 
 async fn target_group(client: &Client, name: &str) -> anyhow::Result<String> {
-    let create = client.create_target_group().name(name).protocol(ProtocolEnum::Http).port(8080);
+    group_of(client, name, ProtocolEnum::Http).await
+}
+
+async fn group_of(client: &Client, name: &str, protocol: ProtocolEnum) -> anyhow::Result<String> {
+    let create = client.create_target_group().name(name).protocol(protocol).port(8080);
     let create = create.vpc_id("vpc-00000001").target_type(TargetTypeEnum::Ip);
     let made = create.send().await.with_context(|| format!("cannot create target group {name}"))?;
     let made = made.target_groups.unwrap_or_default().into_iter().next();

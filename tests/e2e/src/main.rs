@@ -21,16 +21,19 @@ mod application;
 mod checks;
 mod control_plane;
 mod controller_log;
+mod custom_resources;
 mod customers;
 mod environment;
 mod history;
 mod kubelet;
 mod load_balancer;
 mod mirror;
+mod objects;
 mod process;
 mod progress;
 mod registrar;
 mod resident;
+mod rival;
 mod rollout;
 mod rollouts;
 mod scenarios;
@@ -84,7 +87,8 @@ fn main() -> ExitCode {
     let mut options = Options::parse();
     options.harness.test_threads.get_or_insert(AT_A_TIME);
     if options.harness.list {
-        let names = scenarios::all().map(|scenario| Trial::test(scenario.name, || Ok(())));
+        let names = scenarios::all()
+            .map(|scenario| Trial::test(scenario.name, || Ok(())).with_ignored_flag(scenario.on_demand));
         return libtest_mimic::run(&options.harness, names.collect()).exit_code();
     }
     match try_all(&options) {
@@ -149,7 +153,9 @@ async fn run_all(options: &Options, home: &Path) -> anyhow::Result<Conclusion> {
 fn trial(scenario: Scenario, environment: &Arc<Environment>) -> Trial {
     let environment = Arc::clone(environment);
     let runtime = Handle::current();
-    Trial::test(scenario.name.clone(), move || runtime.block_on(run(scenario, &environment)))
+    let on_demand = scenario.on_demand;
+    let trial = Trial::test(scenario.name.clone(), move || runtime.block_on(run(scenario, &environment)));
+    trial.with_ignored_flag(on_demand)
 }
 
 async fn run(scenario: Scenario, environment: &Environment) -> Result<(), Failed> {

@@ -32,6 +32,8 @@ pub(crate) struct Rollout {
 pub(crate) struct Seen {
     pub(crate) resource_version: String,
     pub(crate) generation: i64,
+    /// The plugin has noted what it found, which it does once that is true.
+    pub(crate) has_targets: bool,
     pub(crate) status: RolloutStatus,
 }
 
@@ -84,6 +86,16 @@ impl Rollout {
         self.until("healthy, with its weights verified", there).await
     }
 
+    /// Waits until it is healthy and the plugin has found its rules and seen them true. The controller does not always record
+    /// that a weight was verified when nothing else changes.
+    pub(crate) async fn until_installed(&self) -> anyhow::Result<Seen> {
+        let there = |seen: &Seen| {
+            let healthy = seen.is_current() && seen.status.phase == "Healthy";
+            healthy && seen.has_targets && seen.recorded_weight() == Some(0)
+        };
+        self.until("healthy, with its target groups and rules noted", there).await
+    }
+
     /// Changes the Pod template. A version that was there before brings its ReplicaSet back.
     pub(crate) async fn set_version(&self, version: &str) -> anyhow::Result<()> {
         self.patch(json!({ "spec": { "template": { "metadata": { "annotations": { VERSION: version } } } } })).await
@@ -126,7 +138,9 @@ impl Rollout {
 impl Seen {
     fn read(object: DynamicObject) -> anyhow::Result<Self> {
         let status = object.data.get("status").map(RolloutStatus::deserialize).transpose();
+        let annotations = object.metadata.annotations.unwrap_or_default();
         Ok(Self {
+            has_targets: annotations.contains_key("trafficrouter-alb/targets"),
             resource_version: object.metadata.resource_version.unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
             status: status.context("the Rollout's status cannot be read")?.unwrap_or_default(),

@@ -33,6 +33,12 @@ pub(crate) const TALKATIVE_PLUGIN: &str = "argoproj-labs/talkative";
 /// The same plugin as a process of its own that holds calls for a short time only, so that what it answers then is seen.
 pub(crate) const IMPATIENT_PLUGIN: &str = "argoproj-labs/impatient";
 
+/// The same plugin as a process of its own that waits for the load balancer controller for a short time only.
+pub(crate) const HASTY_PLUGIN: &str = "argoproj-labs/hasty";
+
+/// How long that is.
+const HASTY_ECHO_TIMEOUT: &str = "5s";
+
 /// The label by which a Rollout names the instance of the controller that it is for.
 pub(crate) const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 
@@ -46,7 +52,8 @@ const SETTLE: &str = "1s";
 /// away because of the others.
 const HELD_CALLS: u8 = 20;
 
-const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
+/// How long a kind may take to be served after its definition was applied.
+pub(crate) const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The controller as it is installed in the cluster. Any number of its processes can be started.
 #[derive(Debug)]
@@ -137,7 +144,7 @@ async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and twice more for scenarios that want it otherwise.
+/// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and some times more for scenarios that want it otherwise.
 async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let location = format!("file://{}", plugin.display());
     let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
@@ -147,10 +154,12 @@ async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let args = [&["--allow", &allow, "--settle", SETTLE, "--max-held", &held][..], &writes].concat();
     let talkative = [&args[..], &["--log-level", "debug"]].concat();
     let impatient = [&args[..], &["--block-budget", "1s"]].concat();
+    let hasty = [&args[..], &["--echo-timeout", HASTY_ECHO_TIMEOUT]].concat();
     let plugins = json!([
         { "name": PLUGIN, "location": location, "args": args },
         { "name": TALKATIVE_PLUGIN, "location": location, "args": talkative },
         { "name": IMPATIENT_PLUGIN, "location": location, "args": impatient },
+        { "name": HASTY_PLUGIN, "location": location, "args": hasty },
     ]);
     let config = json!({
         "apiVersion": "v1",

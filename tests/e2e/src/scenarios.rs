@@ -1,13 +1,23 @@
-//! What is tried. To add something: a line in the table of [`stories`], or a function over a [`World`] of its own in [`OTHERS`].
+//! What is tried. To add something: a line in one of the tables of [`stories`], [`sources`],
+//! [`installs`] and [`races`], or a function over a [`World`] of its own in [`OTHERS`].
 
 use std::future::Future;
 use std::pin::Pin;
 
 mod host_calls;
+mod installs;
+mod races;
+mod routes;
+mod side_by_side;
+mod sources;
 mod stories;
 mod two_listeners;
+mod updates;
 
 use crate::world::World;
+use installs::{INSTALLS, Install};
+use races::{RACES, Race};
+use sources::{SOURCES, Source};
 use stories::{STORIES, Story};
 
 /// It runs on the thread of its trial.
@@ -16,6 +26,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
 /// One scenario. Its namespace is called after it.
 pub(crate) struct Scenario {
     pub(crate) name: String,
+    /// Only if it is asked for: it shows something, and proves nothing that others do not.
+    pub(crate) on_demand: bool,
     what: What,
 }
 
@@ -28,6 +40,12 @@ enum What {
     Other(Try),
     /// Users and customers at the same time.
     Story { story: &'static Story, dynamic: bool },
+    /// An update, by where the rules come from.
+    Source(&'static Source),
+    /// A first install.
+    Install(&'static Install),
+    /// An update beside another writer.
+    Race(&'static Race),
 }
 
 /// Scenarios that are no stories.
@@ -42,26 +60,44 @@ const OTHERS: &[(&str, Try)] = &[
     ("calls_back_to_stable", |world| Box::pin(host_calls::back_to_stable(world))),
     ("calls_promoted", |world| Box::pin(host_calls::promoted(world))),
     ("calls_resized", |world| Box::pin(host_calls::resized(world))),
+    ("route_ingress", |world| Box::pin(routes::through_an_ingress(world))),
+    ("route_of_our_own", |world| Box::pin(routes::of_our_own(world))),
+    ("race_stopped", |world| Box::pin(races::rival_stopped(world))),
 ];
+
+/// Scenarios that are played only if they are asked for.
+const ON_DEMAND: &[(&str, Try)] = &[("side_by_side", |world| Box::pin(side_by_side::play(world)))];
 
 /// All scenarios. They run side by side. Each story is told twice: with stable pods that stay, and with `dynamicStableScale`.
 pub(crate) fn all() -> impl Iterator<Item = Scenario> {
-    let others = OTHERS.iter().map(|(name, run)| Scenario { name: (*name).to_owned(), what: What::Other(*run) });
+    // The longest come first, so that nobody waits for them alone at the end.
+    let races = RACES.iter().map(|race| Scenario::new(race.name, What::Race(race)));
+    let others = OTHERS.iter().map(|(name, run)| Scenario::new(*name, What::Other(*run)));
+    let sources = SOURCES.iter().map(|source| Scenario::new(source.name, What::Source(source)));
+    let installs = INSTALLS.iter().map(|install| Scenario::new(install.name, What::Install(install)));
     let stories = STORIES.iter().flat_map(|story| {
-        [(false, ""), (true, "_dynamic")].map(|(dynamic, suffix)| Scenario {
-            name: format!("{}{suffix}", story.name),
-            what: What::Story { story, dynamic },
-        })
+        [(false, ""), (true, "_dynamic")]
+            .map(|(dynamic, suffix)| Scenario::new(format!("{}{suffix}", story.name), What::Story { story, dynamic }))
     });
-    others.chain(stories)
+    let on_demand = ON_DEMAND.iter();
+    let on_demand =
+        on_demand.map(|(name, run)| Scenario { on_demand: true, ..Scenario::new(*name, What::Other(*run)) });
+    races.chain(others).chain(stories).chain(sources).chain(installs).chain(on_demand)
 }
 
 impl Scenario {
+    fn new(name: impl Into<String>, what: What) -> Self {
+        Self { name: name.into(), on_demand: false, what }
+    }
+
     /// Runs it.
     pub(crate) fn run<'a>(&self, world: &'a World<'a>) -> Running<'a> {
         match self.what {
             What::Other(run) => run(world),
             What::Story { story, dynamic } => Box::pin(story.tell(world, dynamic)),
+            What::Source(source) => Box::pin(source.play(world)),
+            What::Install(install) => Box::pin(install.play(world)),
+            What::Race(race) => Box::pin(race.play(world)),
         }
     }
 }

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
+use lab::kubernetes::Kind;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::application::PORT;
+use crate::custom_resources;
 use crate::environment::Environment;
 use crate::history::{Audit, History, Roles, RuleHistory};
-use crate::load_balancer::{self, TwoListeners};
+use crate::load_balancer::{self, Balancer};
+use crate::objects::{self, Web};
 use crate::process::Process;
 use crate::registrar::Registrar;
 use crate::rollout::{Rollout, Seen};
@@ -45,19 +49,6 @@ pub(crate) struct World<'a> {
     own_controllers: Mutex<Vec<Arc<Process>>>,
 }
 
-/// What differs between the Rollouts of scenarios.
-#[derive(Debug, Clone)]
-pub(crate) struct Web {
-    pub(crate) replicas: u32,
-    pub(crate) services: Services,
-    /// `spec.strategy.canary` besides Services and traffic routing.
-    pub(crate) canary: Value,
-    /// What the ConfigMap calls the plugin.
-    pub(crate) plugin: &'static str,
-    /// The plugin's entry.
-    pub(crate) entry: Value,
-}
-
 /// A Warning event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
@@ -76,7 +67,7 @@ impl<'a> World<'a> {
         Ok(Self { environment, namespace, own_controllers: Mutex::default() })
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.environment.control_plane.client.clone()
     }
 
@@ -110,14 +101,10 @@ impl<'a> World<'a> {
 
     /// A load balancer of the scenario's own, with the Pods of `services` as targets, which come when this registrar gets to
     /// it.
-    pub(crate) async fn two_listeners(
-        &self,
-        registrar: &Registrar,
-        services: Services,
-    ) -> anyhow::Result<TwoListeners> {
+    pub(crate) async fn two_listeners(&self, registrar: &Registrar, services: Services) -> anyhow::Result<Balancer> {
         let client = load_balancer::client(self.environment.lab.endpoint());
         let name = self.namespace.trim_start_matches(SCENARIO_PREFIX);
-        let balancer = TwoListeners::create(client, name, self.environment.foreign).await?;
+        let balancer = Balancer::two_listeners(client, name, self.environment.foreign).await?;
         registrar.bind(&self.namespace, services.first, &balancer.stable)?;
         registrar.bind(&self.namespace, services.second, &balancer.canary)?;
         Ok(balancer)
@@ -125,47 +112,69 @@ impl<'a> World<'a> {
 
     /// Creates the Services, then the Rollout `web`.
     pub(crate) async fn create_web(&self, web: Web) -> anyhow::Result<Rollout> {
+        self.create_services(web.services).await?;
+        self.create_rollout(web).await
+    }
+
+    /// Creates the Services.
+    pub(crate) async fn create_services(&self, services: Services) -> anyhow::Result<()> {
+        for name in [services.first, services.second] {
+            self.create_service(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates one Service, with all Pods behind it.
+    pub(crate) async fn create_service(&self, name: &str) -> anyhow::Result<()> {
+        let service: Service = serde_json::from_value(objects::service(name))?;
         let services: Api<Service> = Api::namespaced(self.client(), &self.namespace);
-        let Services { first, second } = web.services;
-        for name in [first, second] {
-            let service: Service = serde_json::from_value(json!({
-                "metadata": { "name": name },
-                "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": PORT }] },
-            }))?;
-            services.create(&PostParams::default(), &service).await.with_context(|| format!("Service {name}"))?;
-        }
-        let mut canary = json!({ "trafficRouting": { "plugins": { web.plugin: web.entry } } });
-        let named = if web.services == PING_AND_PONG {
-            json!({ "pingPong": { "pingService": first, "pongService": second } })
-        } else {
-            json!({ "stableService": first, "canaryService": second })
-        };
-        for more in [named, web.canary] {
-            if let (Value::Object(canary), Value::Object(more)) = (&mut canary, more) {
-                canary.extend(more);
-            }
-        }
+        let created = services.create(&PostParams::default(), &service).await;
+        created.map(drop).with_context(|| format!("cannot create Service {name}"))
+    }
+
+    /// Creates the Rollout `web`.
+    pub(crate) async fn create_rollout(&self, web: Web) -> anyhow::Result<Rollout> {
         let labels = match self.own_controller() {
             Some(_) => json!({ INSTANCE_LABEL: self.namespace }),
             None => json!({}),
         };
-        let manifest = json!({
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Rollout",
-            "metadata": { "name": "web", "labels": labels },
-            "spec": {
-                "replicas": web.replicas,
-                "selector": { "matchLabels": { "app": "web" } },
-                "template": {
-                    "metadata": { "labels": { "app": "web" } },
-                    "spec": { "containers": [
-                        { "name": "web", "image": "example.com/web", "ports": [{ "containerPort": PORT }] },
-                    ] },
-                },
-                "strategy": { "canary": canary },
-            },
-        });
-        Rollout::create(&self.client(), &self.namespace, manifest).await
+        Rollout::create(&self.client(), &self.namespace, objects::rollout(web, &labels)).await
+    }
+
+    /// Creates an Ingress that the load balancer controller takes for its own.
+    pub(crate) async fn create_ingress(&self, manifest: Value) -> anyhow::Result<()> {
+        let ingress: Ingress = serde_json::from_value(manifest)?;
+        let ingresses: Api<Ingress> = Api::namespaced(self.client(), &self.namespace);
+        let created = ingresses.create(&PostParams::default(), &ingress).await;
+        created.map(drop).context("cannot create the Ingress")
+    }
+
+    /// Creates TargetGroupBindings for both Services, as a person would.
+    pub(crate) async fn create_bindings(
+        &self,
+        kind: Kind,
+        services: Services,
+        balancer: &Balancer,
+    ) -> anyhow::Result<()> {
+        let bindings = custom_resources::bindings(&self.client(), kind, &self.namespace);
+        for (service, group) in [(services.first, &balancer.stable), (services.second, &balancer.canary)] {
+            let binding: DynamicObject = serde_json::from_value(objects::binding(kind, service, group))?;
+            let created = bindings.create(&PostParams::default(), &binding).await;
+            created.with_context(|| format!("cannot bind Service {service}"))?;
+        }
+        Ok(())
+    }
+
+    /// The target group that a binding of a Service names; of several, the one that was made for this Ingress.
+    pub(crate) async fn bound_group(&self, kind: Kind, service: &str, ingress: &str) -> anyhow::Result<Option<String>> {
+        let bindings = custom_resources::bindings(&self.client(), kind, &self.namespace);
+        let bindings = bindings.list(&ListParams::default()).await.context("cannot list TargetGroupBindings")?;
+        let of_ingress = |binding: &&DynamicObject| {
+            binding.labels().iter().any(|(key, value)| key.ends_with("/stack-name") && value == ingress)
+                && binding.data.pointer("/spec/serviceRef/name").and_then(Value::as_str) == Some(service)
+        };
+        let bound = bindings.iter().find(of_ingress);
+        Ok(bound.and_then(|binding| binding.data.pointer("/spec/targetGroupARN")?.as_str().map(str::to_owned)))
     }
 
     /// Creates the AnalysisTemplate `never`: two seconds after an update has begun, it fails.
@@ -217,7 +226,7 @@ impl<'a> World<'a> {
     /// All that happened until the Rollout was seen like this.
     pub(crate) async fn history(
         &self,
-        balancer: &TwoListeners,
+        balancer: &Balancer,
         services: Services,
         until: &Seen,
     ) -> anyhow::Result<History> {
@@ -232,20 +241,25 @@ impl<'a> World<'a> {
                 canary_service: services.second.to_owned(),
             },
             cluster,
-            rules: balancer.rules().map(|rule| RuleHistory::of(rule, &journal)).into(),
+            rules: balancer.rules.iter().map(|rule| RuleHistory::of(rule, &journal)).collect(),
         })
     }
 
-    /// The Warning events of the namespace.
+    /// The Warning events about Rollouts of the namespace.
     pub(crate) async fn warnings(&self) -> anyhow::Result<Vec<Warning>> {
         let events: Api<Event> = Api::namespaced(self.client(), &self.namespace);
-        let warnings = ListParams::default().fields("type=Warning");
+        let warnings = ListParams::default().fields("type=Warning,involvedObject.kind=Rollout");
         let listed = events.list(&warnings).await.context("cannot list Events")?;
         let warning = |event: Event| Warning {
             reason: event.reason.unwrap_or_default(),
             message: event.message.unwrap_or_default(),
         };
         Ok(listed.items.into_iter().map(warning).collect())
+    }
+
+    /// The reasons of the Warning events, each once.
+    pub(crate) async fn warning_reasons(&self) -> anyhow::Result<BTreeSet<String>> {
+        Ok(self.warnings().await?.into_iter().map(|warning| warning.reason).collect())
     }
 
     /// For a scenario that failed: what its part of the world did, newest last.

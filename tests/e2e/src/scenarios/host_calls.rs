@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::controller_log::{self, TALKATIVE};
 use crate::history::{Audit, ClusterWrite, RolloutStatus, Stored};
+use crate::objects::{Web, plugin};
 use crate::rollout::{Rollout, Seen};
 use crate::rollouts::TALKATIVE_PLUGIN;
-use crate::world::{STABLE_AND_CANARY, Web, World};
+use crate::world::{STABLE_AND_CANARY, World};
 
 const REPLICAS: u32 = 10;
 
@@ -96,7 +97,7 @@ fn steps_to_pause() -> Value {
 async fn create(world: &World<'_>, canary: Value) -> anyhow::Result<Rollout> {
     let balancer = world.two_listeners(&world.environment.registrar, STABLE_AND_CANARY).await?;
     let entry = json!({ "stableTargetGroupArn": balancer.stable, "canaryTargetGroupArn": balancer.canary });
-    let web = Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, plugin: TALKATIVE_PLUGIN, entry };
+    let web = Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, routing: plugin(TALKATIVE_PLUGIN, entry) };
     let rollout = world.create_web(web).await?;
     rollout.until_healthy().await?;
     Ok(rollout)

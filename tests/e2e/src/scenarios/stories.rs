@@ -8,11 +8,12 @@ mod act;
 
 use crate::checks;
 use crate::customers::{self, Customers};
-use crate::load_balancer::TwoListeners;
+use crate::load_balancer::Balancer;
+use crate::objects::{Web, plugin};
 use crate::progress::say;
 use crate::rollout::{Rollout, Seen};
 use crate::rollouts::{IMPATIENT_PLUGIN, PLUGIN};
-use crate::world::{PING_AND_PONG, STABLE_AND_CANARY, Services, Web, World};
+use crate::world::{PING_AND_PONG, STABLE_AND_CANARY, Services, World};
 use act::Act::{
     self, Abort, Aborted, Back, Healthy, KillController, KillPlugin, LosePod, PausedAt, PromoteFull, Promoted, Release,
 };
@@ -262,7 +263,7 @@ impl Story {
         rollout.until(&what, |seen| seen.is_current() && only(seen) && verified(seen)).await
     }
 
-    fn web(&self, balancer: &TwoListeners, dynamic: bool) -> Web {
+    fn web(&self, balancer: &Balancer, dynamic: bool) -> Web {
         let pause = || json!({ "pause": {} });
         let weight = |weight: u32| json!({ "setWeight": weight });
         let steps = json!([weight(25), pause(), weight(50), pause(), weight(100), pause()]);
@@ -277,11 +278,11 @@ impl Story {
             "analysis": self.analysis.then_some(analysis),
         });
         // A held raise that is to be given up meanwhile must not be waited for inside one call.
-        let plugin = if self.analysis { IMPATIENT_PLUGIN } else { PLUGIN };
-        Web { replicas: self.replicas, services: self.services, canary, plugin, entry: self.entry(balancer) }
+        let name = if self.analysis { IMPATIENT_PLUGIN } else { PLUGIN };
+        Web { replicas: self.replicas, services: self.services, canary, routing: plugin(name, self.entry(balancer)) }
     }
 
-    fn entry(&self, balancer: &TwoListeners) -> Value {
+    fn entry(&self, balancer: &Balancer) -> Value {
         if self.services == PING_AND_PONG {
             json!({ "pingTargetGroupArn": balancer.stable, "pongTargetGroupArn": balancer.canary })
         } else {

@@ -8,10 +8,11 @@ use crate::checks;
 use crate::controller_log;
 use crate::environment::HEALTHY_AFTER;
 use crate::history::History;
-use crate::load_balancer::TwoListeners;
+use crate::load_balancer::Balancer;
+use crate::objects::{Web, plugin};
 use crate::rollout::Seen;
 use crate::rollouts::PLUGIN;
-use crate::world::{STABLE_AND_CANARY, Web, World};
+use crate::world::{STABLE_AND_CANARY, World};
 
 const REPLICAS: u32 = 10;
 
@@ -141,15 +142,15 @@ fn pods(seen: &Seen) -> (u32, u32) {
 /// A Rollout whose stable pods go as its canary's weight rises.
 fn web(steps: Value, entry: Value) -> Web {
     let canary = json!({ "dynamicStableScale": true, "steps": steps });
-    Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, plugin: PLUGIN, entry }
+    Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, routing: plugin(PLUGIN, entry) }
 }
 
 /// An entry that names the rules.
-fn both_rules(balancer: &TwoListeners) -> Value {
+fn both_rules(balancer: &Balancer) -> Value {
     json!({
         "stableTargetGroupArn": balancer.stable,
         "canaryTargetGroupArn": balancer.canary,
-        "ruleArns": balancer.rules(),
+        "ruleArns": balancer.rules,
     })
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use rustix::process::{Signal, kill_process};
 use tokio::time::timeout;
 
-use crate::load_balancer::TwoListeners;
+use crate::load_balancer::Balancer;
 use crate::resident;
 use crate::rollout::{Rollout, Seen};
 use crate::world::World;
@@ -49,7 +49,7 @@ pub(super) enum Act {
 pub(super) struct Stage<'a> {
     world: &'a World<'a>,
     rollout: &'a Rollout,
-    balancer: &'a TwoListeners,
+    balancer: &'a Balancer,
     /// The pod template hash of each version.
     hashes: BTreeMap<&'static str, String>,
     /// The newest version's.
@@ -65,7 +65,7 @@ impl Act {
 
 impl<'a> Stage<'a> {
     /// Version 1 is there, as it was seen.
-    pub(super) fn open(world: &'a World<'a>, rollout: &'a Rollout, balancer: &'a TwoListeners, first: &Seen) -> Self {
+    pub(super) fn open(world: &'a World<'a>, rollout: &'a Rollout, balancer: &'a Balancer, first: &Seen) -> Self {
         let newest = first.status.current_pod_hash.clone();
         Self { world, rollout, balancer, hashes: BTreeMap::from([("1", newest.clone())]), newest }
     }
@@ -169,7 +169,7 @@ impl<'a> Stage<'a> {
         let written = async {
             loop {
                 let entry = journal.next().await;
-                let changes = self.balancer.rules().into_iter().filter_map(|rule| entry.change(rule));
+                let changes = self.balancer.rules.iter().filter_map(|rule| entry.change(rule));
                 let mut after = changes.filter_map(|change| change.weights_after.as_ref());
                 let weight = |weights: &lab::Weights, group| u32::from(weights.get(group).copied().unwrap_or_default());
                 let has_share = |weights: &lab::Weights| {
