@@ -23,6 +23,11 @@ use super::shift::{GATE_INTERVAL, Glance, Means, Shift, Track};
 use super::unfinished::{Cause, Retry, delays};
 use crate::alb::{RuleArn, Urgency};
 
+/// A host that works on a Rollout writes its status in the end. If somebody else has written to the Rollout meanwhile, it may
+/// begin again with what it read before its own write, and undo that (seen with Argo Rollouts 1.10.2). So nothing is written
+/// to a Rollout before the host has been away for so long.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// What became of rules that showed the wish.
 #[derive(Debug)]
 enum Watched {
@@ -151,9 +156,6 @@ impl Follower {
                         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                         info!(rollout = ask.rollout.key(), milliseconds, "the load balancer controller has followed");
                     }
-                    if let Some(found) = &self.track.found {
-                        self.report.found(ask, found);
-                    }
                     self.report.settled(seen);
                     return Some(seen);
                 }
@@ -198,6 +200,7 @@ impl Follower {
         self.track.was_true = true;
         self.track.written = false;
         let settled = Instant::now();
+        let mut noted = false;
         loop {
             if self.calls.ended().elapsed() > guard::EXPIRES_AFTER {
                 return Watched::Expired;
@@ -206,6 +209,13 @@ impl Follower {
             let asked = tokio::select! {
                 biased;
                 () = self.next_call(ask) => true,
+                () = self.calls.are_over_for(QUIET), if !noted => {
+                    noted = true;
+                    if let Some(found) = &self.track.found {
+                        self.report.found(ask, found);
+                    }
+                    continue;
+                }
                 () = pause(interval) => false,
             };
             if asked && (ask.wish.is_promoted_next() || self.managed.has_unwished()) {

@@ -52,6 +52,17 @@ impl Calls {
         self.count().present == 0
     }
 
+    /// Ends when there has been no call for so long.
+    pub(super) async fn are_over_for(&self, time: Duration) {
+        loop {
+            let left = time.saturating_sub(self.ended().elapsed());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
     /// When the last call ended. Now, while there is one.
     pub(super) fn ended(&self) -> Instant {
         let count = self.count();

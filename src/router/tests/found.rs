@@ -45,8 +45,13 @@ fn experiment(weight: i32) -> WeightDestination {
 #[tokio::test(start_paused = true)]
 async fn bindings_that_were_made_by_hand_lead_to_rules_that_nobody_else_writes() {
     let (fake, rollout) = found(Maker::Somebody);
-    router(&fake).set_weight(&rollout, 10, &[]).await.unwrap();
+    let router = router(&fake);
+    router.set_weight(&rollout, 10, &[]).await.unwrap();
     assert_eq!((fake.shares(), fake.announced().len()), (vec![("http", 90, 10)], 0));
+    // The host writes to the Rollout now, so nobody else does.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert!(fake.notes().is_empty());
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let (annotation, value) = fake.notes().remove(0);
     let value: serde_json::Value = serde_json::from_str(&value).unwrap();
     assert_eq!(
