@@ -57,8 +57,8 @@ async fn play(world: &World<'_>, balancer: &Balancer) -> anyhow::Result<()> {
         { "pause": {} },
         { "setWeight": 50 },
     ]);
-    let mut routing = plugin(PLUGIN, json!({}));
-    routing["managedRoutes"] = json!([{ "name": "beta" }]);
+    let managed = json!({ "managedRoutes": [{ "name": "beta" }] });
+    let routing = objects::together(plugin(PLUGIN, json!({})), managed);
     let canary = json!({ "steps": steps });
     let web = Web { replicas: updates::REPLICAS, services: STABLE_AND_CANARY, canary, routing };
     let rollout = world.create_rollout(web).await?;
