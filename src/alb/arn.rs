@@ -90,12 +90,6 @@ impl<R> Arn<R> {
     pub fn region(&self) -> &str {
         home(&self.text).0
     }
-
-    /// The AWS account it belongs to.
-    #[must_use]
-    pub fn account(&self) -> &str {
-        home(&self.text).1
-    }
 }
 
 /// The region and the account of any ARN; empty where it names none.
@@ -179,7 +173,7 @@ mod tests {
             assert_eq!(arn.parse::<TargetGroupArn>().unwrap().as_str(), arn);
         }
         let rule: RuleArn = ListenerRule::EXAMPLE.parse().unwrap();
-        assert_eq!((rule.region(), rule.account()), ("eu-west-1", "123456789012"));
+        assert_eq!(rule.region(), "eu-west-1");
         assert_eq!(
             rule.listener(),
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2"

@@ -43,12 +43,12 @@ pub(super) enum RouteError {
 impl Route {
     /// Understands what a host asks for.
     pub(super) fn of(rollout: &Rollout, asked: &HeaderRoute) -> Result<Self, RouteError> {
-        let all = names(rollout);
-        if !all.contains(&asked.name) {
+        let managed = rollout.canary_routing().is_some_and(|(_, routing)| routing.manages(&asked.name));
+        if !managed {
             return Err(RouteError::NotManaged);
         }
         let headers = asked.matches.iter().map(condition).collect::<Result<_, _>>()?;
-        Ok(Self { name: asked.name.clone(), headers, all })
+        Ok(Self { name: asked.name.clone(), headers, all: names(rollout) })
     }
 
     /// The rule lets only requests with these headers through.
