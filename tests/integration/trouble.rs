@@ -235,7 +235,14 @@ impl World {
         let mut services = BTreeMap::new();
         for group in client.describe_target_groups().send().await?.target_groups() {
             let arn = group.target_group_arn().context("an ARN")?;
-            let tagged = client.describe_tags().resource_arns(arn).send().await?;
+            let tagged = match client.describe_tags().resource_arns(arn).send().await {
+                Ok(tagged) => tagged,
+                // The controller has deleted it since the groups were listed.
+                Err(error) if error.as_service_error().is_some_and(|why| why.is_target_group_not_found_exception()) => {
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let tags = tagged.tag_descriptions().iter().flat_map(|one| one.tags());
             let resource = tags.into_iter().find(|tag| tag.key() == Some("ingress.k8s.aws/resource"));
             let resource = resource.and_then(|tag| tag.value()).unwrap_or_default();
