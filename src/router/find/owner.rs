@@ -26,11 +26,12 @@ pub(super) fn ingresses(
     for (group, tags) in tagged {
         let Some((key, made_for)) = ingress_tag(tags, "resource") else {
             // Nothing says for which, so only the author's word counts, or that there is no choice.
-            let candidates: Vec<&str> = if narrowing.ingresses.is_empty() {
-                here.iter().filter(|ingress| forwards_to_both(ingress, services)).map(|one| one.name.as_str()).collect()
-            } else {
-                return Ok(narrowing.ingresses.clone());
-            };
+            if !narrowing.ingresses.is_empty() {
+                narrowing.ingresses.iter().for_each(|named| add(&mut found, named));
+                continue;
+            }
+            let both = here.iter().filter(|ingress| forwards_to_both(ingress, services));
+            let candidates: Vec<&str> = both.map(|one| one.name.as_str()).collect();
             if let [only] = candidates.as_slice() {
                 add(&mut found, only);
                 continue;

@@ -100,12 +100,21 @@ async fn a_group_with_too_few_pods_holds_all_of_them() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_the_rollouts_own_is_refused_with_nothing_changed() {
     type Trick = fn(&Fake, &mut Rollout);
-    let tricks: [(Maker, Trick, &str); 12] = [
+    let tricks: [(Maker, Trick, &str); 13] = [
         // The label says that it is an Ingress's of this namespace; the group's tag knows better.
         (
             Maker::Ingress,
             |fake, _| made_for(fake, "stable", "bank/web-web-stable:80"),
             "belongs to bank/web-web-stable:80",
+        ),
+        // One group says nothing and the author names an Ingress; the other group is somebody else's.
+        (
+            Maker::Ingress,
+            |fake, rollout| {
+                edit_entry(rollout, |entry| *entry = json!({"ingress": "web"}));
+                made_for(fake, "canary", "bank/web-web-canary:80");
+            },
+            "belongs to bank/web-web-canary:80",
         ),
         // A namespace whose name begins as ours does.
         (
