@@ -139,19 +139,29 @@ impl Finder<'_> {
         Ok(Some(bound::PortNames::of(port, &service)))
     }
 
-    /// All rules of all load balancers that stable's groups are attached to. A group belongs to one load balancer.
+    /// The rules around these, without those of managed routes.
     async fn rules_around(&self, candidates: &Candidates) -> Result<Vec<Rule>, Cause> {
+        let mut rules = self.all_rules_around(candidates.stable.iter().map(|bound| &bound.group)).await?;
+        rules.retain(|rule| !self.managed.has(rule));
+        Ok(rules)
+    }
+
+    /// All rules of all load balancers that these groups are attached to. A group belongs to one load balancer, so where
+    /// one is held by a rule that was read, all around it were.
+    pub(super) async fn all_rules_around(
+        &self,
+        groups: impl Iterator<Item = &TargetGroupArn>,
+    ) -> Result<Vec<Rule>, Cause> {
         let mut rules: Vec<Rule> = Vec::new();
-        for bound in &candidates.stable {
-            if rules.iter().any(|rule| rule.weight_of(&bound.group).is_some()) {
+        for group in groups {
+            if rules.iter().any(|rule| rule.weight_of(group).is_some()) {
                 continue;
             }
-            let around = self.balancer.rules_around(&bound.group).await?.rules;
+            let around = self.balancer.rules_around(group).await?.rules;
             let new = around.into_iter().filter(|rule| rules.iter().all(|known| known.arn() != rule.arn()));
             let new: Vec<Rule> = new.collect();
             rules.extend(new);
         }
-        rules.retain(|rule| !self.managed.has(rule));
         Ok(rules)
     }
 

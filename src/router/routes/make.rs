@@ -5,7 +5,7 @@ use tracing::{debug, info};
 
 use super::own::{self, Own};
 use super::{Managed, Route};
-use crate::alb::{ErrorKind, LoadBalancer, NewRule, Rule, Tags};
+use crate::alb::{ErrorKind, NewRule, Rule, Tags};
 use crate::router::find::{Finder, Found, KnownTags};
 use crate::router::plan::Groups;
 use crate::router::unfinished::{Cause, Retry, Unfinished, delays};
@@ -121,31 +121,24 @@ impl Maker<'_> {
 
     /// Reads the rules around those that are shifted.
     pub(super) async fn around(&self, found: &Found) -> Result<Around, Cause> {
-        let balancer = self.finder.balancer;
-        let mut rules: Vec<Rule> = Vec::new();
-        for groups in found.split.groups.iter() {
-            let around = balancer.rules_around(&groups.stable).await?.rules;
-            let new = around.into_iter().filter(|rule| rules.iter().all(|known| known.arn() != rule.arn()));
-            let new: Vec<Rule> = new.collect();
-            rules.extend(new);
-        }
+        let rules = self.finder.all_rules_around(found.split.groups.iter().map(|groups| &groups.stable)).await?;
         let shifted = rules.iter().filter(|rule| found.rules.contains(rule.arn())).filter_map(|rule| {
             let groups = found.split.groups_in(&rule.groups()).ok()?;
             Some((rule.clone(), groups.clone()))
         });
         let shifted: Vec<(Rule, Groups)> = shifted.collect();
-        let own = if found.is_followed() { Vec::new() } else { self.own(balancer, &rules).await? };
+        let own = if found.is_followed() { Vec::new() } else { self.own(&rules).await? };
         Ok(Around { rules, shifted, own })
     }
 
-    async fn own(&self, balancer: &dyn LoadBalancer, rules: &[Rule]) -> Result<Vec<Own>, Cause> {
+    async fn own(&self, rules: &[Rule]) -> Result<Vec<Own>, Cause> {
         // Rules without header conditions are no routes, and nobody has to ask for their tags.
         let candidates: Vec<Rule> = rules.iter().filter(|rule| rule.has_header_conditions()).cloned().collect();
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
         let arns: Vec<String> = candidates.iter().map(|rule| rule.arn().as_str().to_owned()).collect();
-        let tags: Vec<Tags> = match balancer.tags(&arns).await {
+        let tags: Vec<Tags> = match self.finder.balancer.tags(&arns).await {
             Ok(tags) => tags,
             // Somebody removed one of them meanwhile.
             Err(error) if error.kind() == ErrorKind::Missing => return Err(Cause::Changing),
