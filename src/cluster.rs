@@ -73,8 +73,28 @@ pub struct ServicePort(pub String);
 pub struct Service {
     /// The labels of its Pods; empty for a Service that selects nothing.
     pub selector: BTreeMap<String, String>,
-    /// Its ports, with the name of each that has one.
-    pub ports: Vec<(Option<String>, u16)>,
+    /// Its ports.
+    pub ports: Vec<Port>,
+}
+
+/// A port of a Service, and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its number.
+    pub number: u16,
+    /// The Pods' port: a number, or the name of a container's port.
+    pub target: String,
+}
+
+impl Service {
+    /// The port that somebody wrote, by its number or its name.
+    #[must_use]
+    pub fn port(&self, written: &ServicePort) -> Option<&Port> {
+        let ServicePort(written) = written;
+        self.ports.iter().find(|port| port.name.as_ref() == Some(written) || port.number.to_string() == *written)
+    }
 }
 
 /// A TargetGroupBinding: the Pods behind a Service are registered in a target group.
@@ -128,6 +148,14 @@ pub struct Action {
     pub headers: Vec<HeaderCondition>,
 }
 
+impl Action {
+    /// How it forwards to this Service, if it does.
+    #[must_use]
+    pub fn forward(&self, service: &str) -> Option<&Forward> {
+        self.forwards.iter().flatten().find(|forward| forward.service == service)
+    }
+}
+
 /// A Service that an action forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -149,6 +177,8 @@ pub struct Announcement {
     pub rollout: String,
     /// Services with their weights. The first two are stable and canary: an action is ours if it names both.
     pub weights: Vec<(String, u32)>,
+    /// Services that come into those of our actions that do not name them yet.
+    pub joining: Vec<Joining>,
     /// Services that leave our actions: they are about to be deleted.
     pub leaving: Vec<String>,
     /// An action to make for this port of the Services, if there is none of this name yet, or one that forwards to the Service of
@@ -156,6 +186,15 @@ pub struct Announcement {
     pub root: Option<(String, ServicePort)>,
     /// What our actions shall say about stickiness; none leaves it as its author wrote it.
     pub stickiness: Option<Stickiness>,
+}
+
+/// A Service that comes into our actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// The Service. It has a weight among those that are announced.
+    pub service: String,
+    /// For each port of stable in our actions, the one of this Service that leads to the same.
+    pub ports: Vec<(ServicePort, ServicePort)>,
 }
 
 /// How long a client stays with the target group it was sent to first (`targetGroupStickinessConfig`).
@@ -259,9 +298,8 @@ pub trait Cluster: std::fmt::Debug + Send + Sync {
     async fn ingresses(&self, namespace: &str, prefix: &str) -> Result<Vec<Ingress>, Error>;
 
     /// Writes weights into the actions of an Ingress that name stable and canary, by a merge-patch of those annotations alone.
-    /// Whoever follows the Ingress makes them true. Of an action only the digits of our Services' weights change. A further
-    /// Service that it does not name yet comes in behind all others, with the port of stable; one that leaves goes with its
-    /// comma. The built-in router's note about the Rollout goes in the same patch. What is so already is not written.
+    /// Whoever follows the Ingress makes them true. Of an action only the digits of our Services' weights change. A
+    /// Service that joins comes in behind all others; one that leaves goes with its comma. The built-in router's note about the Rollout goes in the same patch. What is so already is not written.
     ///
     /// True when something was written, so that whoever follows the Ingress has something to follow.
     ///

@@ -13,8 +13,8 @@ use super::events::Events;
 use super::nodes::Nodes;
 use super::objects::{PodObject, ReplicaSetObject, Resource, ServiceObject, ServiceSpec};
 use super::{
-    Announcement, Backends, Binding, Cluster, Error, Event, Ingress, Route, Service, abort, bindings, ingress, note,
-    pages, pods, watch,
+    Announcement, Backends, Binding, Cluster, Error, Event, Ingress, Port, Route, Service, abort, bindings, ingress,
+    note, pages, pods, watch,
 };
 use crate::rollout::{Metadata, Rollout};
 
@@ -93,7 +93,7 @@ impl Cluster for Api {
     async fn service(&self, namespace: &str, name: &str) -> Result<Service, Error> {
         let ServiceSpec { selector, ports } =
             service_spec(&self.access.clients().await?.requests, namespace, name).await?;
-        Ok(Service { selector, ports: ports.into_iter().map(|port| (port.name, port.port)).collect() })
+        Ok(Service { selector, ports: ports.into_iter().map(Port::from).collect() })
     }
 
     async fn bindings(&self, namespace: Option<&str>) -> Result<Vec<Binding>, Error> {

@@ -72,6 +72,17 @@ pub(super) struct ReplicaSetSpec {
     pub(super) replicas: usize,
 }
 
+impl From<ServicePort> for super::Port {
+    fn from(ServicePort { name, port, target_port }: ServicePort) -> Self {
+        let target = match target_port {
+            Some(Port::Name(target)) => target,
+            Some(Port::Number(target)) => target.to_string(),
+            None => port.to_string(),
+        };
+        Self { name, number: port, target }
+    }
+}
+
 /// A number, or the name of a container's port.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]

@@ -159,6 +159,8 @@ impl Shift<'_> {
             prefix: wish.narrowing.prefix.clone(),
             rollout: self.ask.rollout.metadata.name.clone(),
             weights,
+            // Groundwork alone lets a Service in: only a group that is there has a weight.
+            joining: Vec::new(),
             leaving: leaving.into_iter().map(|(service, _)| service).collect(),
             root: None,
             stickiness: wish.narrowing.stickiness,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::action::{self, Forwarding, Group};
 use super::members::{Edits, Members, place};
-use crate::cluster::{Announcement, ServicePort, Stickiness};
+use crate::cluster::{Announcement, Joining, ServicePort, Stickiness};
 
 /// Where the built-in router notes which annotations it manages for which Rollouts (`utils/ingress/ingress.go` of Argo Rollouts).
 pub(super) const MANAGED: &str = "rollouts.argoproj.io/managed-alb-annotations";
@@ -51,7 +51,7 @@ fn is_reset(text: &str, name: &str) -> bool {
 
 /// The action with what is announced.
 fn announced(text: &str, action: &Forwarding<'_>, announcement: &Announcement) -> String {
-    let Announcement { weights, leaving, stickiness, .. } = announcement;
+    let Announcement { weights, joining, leaving, stickiness, .. } = announcement;
     let mut edits = Edits::default();
     // Where the group before this one ends, once one has stayed.
     let mut kept_until = None;
@@ -81,8 +81,10 @@ fn announced(text: &str, action: &Forwarding<'_>, announcement: &Announcement) -
     if let (Some(last), Some((stable, _))) = (action.groups.last(), weights.first()) {
         let end = place(last.whole, text).end;
         let pattern = action.group(stable).unwrap_or(last);
-        for (service, weight) in weights.iter().filter(|(service, _)| action.group(service).is_none()) {
-            edits.add(end..end, format!(",{}", pattern.copied(service, *weight)));
+        for joining in joining.iter().filter(|joining| action.group(&joining.service).is_none()) {
+            let weight =
+                weights.iter().find(|(service, _)| *service == joining.service).map_or(0, |(_, weight)| *weight);
+            edits.add(end..end, format!(",{}", pattern.joined_by(joining, weight)));
         }
     }
     if let Some(wished) = stickiness {
@@ -106,11 +108,14 @@ impl Group<'_> {
         }
     }
 
-    /// Another target group, with the port of this one.
-    fn copied(&self, service: &str, weight: u32) -> String {
+    /// Another target group, with the port that leads where this one's does.
+    fn joined_by(&self, Joining { service, ports }: &Joining, weight: u32) -> String {
         let [name, port_name, weight_name] =
             ["serviceName", "servicePort", "weight"].map(|name| self.members.styled(name));
-        let port = self.written_port().map(|port| format!("\"{port_name}\":{port},")).unwrap_or_default();
+        let shown = self.port();
+        let other = ports.iter().find(|(of_stable, own)| Some(of_stable) == shown.as_ref() && own != of_stable);
+        let port = other.map(|(_, own)| written(own)).or_else(|| self.written_port().map(str::to_owned));
+        let port = port.map(|port| format!("\"{port_name}\":{port},")).unwrap_or_default();
         format!("{{\"{name}\":{},{port}\"{weight_name}\":{weight}}}", json!(service))
     }
 }
@@ -144,7 +149,7 @@ fn sticky(wished: &Stickiness, styled: impl Fn(&str) -> String) -> String {
 
 /// An action for which there is no annotation yet, with this port of all Services.
 fn made(announcement: &Announcement, port: &ServicePort) -> String {
-    let port = port.0.parse::<u16>().map_or_else(|_| json!(port.0), |number| json!(number));
+    let port = written(port);
     let group = |(service, weight): &(String, u32)| {
         format!(r#"{{"serviceName":{},"servicePort":{port},"weight":{weight}}}"#, json!(service))
     };
@@ -155,6 +160,11 @@ fn made(announcement: &Announcement, port: &ServicePort) -> String {
     });
     let (groups, stickiness) = (groups.join(","), stickiness.unwrap_or_default());
     format!(r#"{{"type":"forward","forwardConfig":{{"targetGroups":[{groups}]{stickiness}}}}}"#)
+}
+
+/// A port as JSON: a number, or a name.
+fn written(ServicePort(port): &ServicePort) -> String {
+    port.parse::<u16>().map_or_else(|_| json!(port), |number| json!(number)).to_string()
 }
 
 /// The note without this Rollout; none if nothing is left. `None` if it does not name the Rollout, or is no such note.

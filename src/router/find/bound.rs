@@ -2,7 +2,7 @@
 
 use super::error::FindError;
 use crate::alb::TargetGroupArn;
-use crate::cluster::{Binding, Maker, Service};
+use crate::cluster::{Binding, Maker, Port, Service, ServicePort};
 use crate::router::plan::Groups;
 use crate::router::wish::Wish;
 
@@ -34,13 +34,9 @@ impl PortNames {
     /// All that `port` is called by the Service.
     pub(super) fn of(port: &str, service: &Service) -> Self {
         let mut names = vec![port.to_owned()];
-        for (name, number) in &service.ports {
-            let number = number.to_string();
-            if number == port {
-                names.extend(name.clone());
-            } else if name.as_deref() == Some(port) {
-                names.push(number);
-            }
+        if let Some(Port { name, number, .. }) = service.port(&ServicePort(port.to_owned())) {
+            names.extend(name.clone());
+            names.push(number.to_string());
         }
         Self(names)
     }
@@ -64,10 +60,8 @@ impl Candidates {
                 .filter(move |binding| binding.namespace == services.namespace && binding.service == service);
             of_service.map(read).collect::<Result<Vec<_>, _>>()
         };
-        let is_meant = |bound: &Bound| {
-            port.is_none_or(|port| port.0.contains(&bound.port))
-                && region.is_none_or(|region| bound.group.region() == region)
-        };
+        let is_near = |bound: &Bound| region.is_none_or(|region| bound.group.region() == region);
+        let is_meant = |bound: &Bound| port.is_none_or(|port| port.0.contains(&bound.port)) && is_near(bound);
         let (stable, other_stable): (Vec<Bound>, Vec<Bound>) =
             bound_to(&services.stable)?.into_iter().partition(is_meant);
         let mut canary = bound_to(&services.canary)?;
@@ -80,8 +74,9 @@ impl Candidates {
         }
         let mut further = Vec::new();
         for one in &wish.division.further {
+            // Its ports are its own: those of an experiment's Service are its containers'.
             let mut bound = bound_to(&one.service)?;
-            bound.retain(is_meant);
+            bound.retain(is_near);
             further.push(bound);
         }
         let other_stable = other_stable.into_iter().map(|bound| bound.group).collect();

@@ -76,6 +76,10 @@ pub(crate) enum FindError {
     )]
     WhichPort { ingress: String, action: String, service: String, ports: String },
     #[error(
+        "Service {service} has no port that leads where port {port} of Service {stable} does; give it one of the same number or name"
+    )]
+    NoSamePort { service: String, stable: String, port: String },
+    #[error(
         "action {action} of Ingress {ingress} forwards to Service {named} alone; add {other} to its target groups with weight 0, or \
          remove the annotation, so that the plugin makes it"
     )]
@@ -111,6 +115,7 @@ impl FindError {
             | Self::WhichIngress { .. }
             | Self::OtherIngress { .. }
             | Self::WhichPort { .. }
+            | Self::NoSamePort { .. }
             | Self::OneServiceAlone { .. } => Remedy::Somebody,
         }
     }

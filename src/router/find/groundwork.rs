@@ -9,7 +9,7 @@ use tracing::{debug, info};
 use super::error::{FindError, Remedy};
 use super::owner::forwards_to_both;
 use super::{Finder, selects_same};
-use crate::cluster::{Action, Announcement, ErrorKind, Ingress, ServicePort};
+use crate::cluster::{Action, Announcement, ErrorKind, Forward, Ingress, Joining, Service, ServicePort};
 use crate::router::unfinished::Cause;
 use crate::router::wish::Services;
 
@@ -54,27 +54,47 @@ impl Finder<'_> {
     /// Names further Services that are to have traffic in the Ingress's actions, with weight 0 beside what the others have.
     async fn add_further(&self, ingress: &Ingress) -> Result<(), Cause> {
         let services = &self.wish.services;
-        let ours = ingress.actions.iter().find_map(|action| {
-            let weight = |service: &String| {
-                let forward = action.forwards.iter().flatten().find(|forward| forward.service == *service)?;
-                Some((service.clone(), forward.weight.unwrap_or(1)))
-            };
-            Some((action, [weight(&services.stable)?, weight(&services.canary)?]))
-        });
-        let Some((action, both)) = ours else { return Ok(()) };
-        let mut new = Vec::new();
+        let ours: Vec<(&Action, [&Forward; 2])> = ingress
+            .actions
+            .iter()
+            .filter_map(|action| Some((action, [action.forward(&services.stable)?, action.forward(&services.canary)?])))
+            .collect();
+        let Some((_, both)) = ours.first() else { return Ok(()) };
+        let mut weights: Vec<_> =
+            both.iter().map(|forward| (forward.service.clone(), forward.weight.unwrap_or(1))).collect();
+        let mut joining = Vec::new();
         for further in self.wish.division.further.iter().filter(|further| further.weight > 0) {
-            let is_named = action.forwards.iter().flatten().any(|forward| forward.service == further.service);
-            if !is_named {
-                self.check_exists(&further.service).await?;
-                new.push((further.service.clone(), 0));
+            let service = &further.service;
+            if ours.iter().any(|(action, _)| action.forward(service).is_none()) {
+                let ports = self.ports(service, ours.iter().map(|(_, [stable, _])| &stable.port)).await?;
+                joining.push(Joining { service: service.clone(), ports });
+                weights.push((service.clone(), 0));
             }
         }
-        if new.is_empty() {
+        if joining.is_empty() {
             return Ok(());
         }
-        let weights = both.into_iter().chain(new).collect();
-        self.write(ingress, weights, None).await
+        self.write(ingress, Announcement { weights, joining, ..self.announcement() }).await
+    }
+
+    /// For each of these ports of stable, the one of a further Service that leads to the same port of a Pod. An experiment's Service
+    /// has the numbers of its containers' ports (`experiments/experiment.go` of Argo Rollouts).
+    async fn ports(
+        &self,
+        further: &str,
+        of_stable: impl Iterator<Item = &ServicePort>,
+    ) -> Result<Vec<(ServicePort, ServicePort)>, Cause> {
+        let stable = self.service(&self.wish.services.stable).await?;
+        let service = self.service(further).await?;
+        let alike = |port: &ServicePort| {
+            let own = same_port(&stable, port, &service).ok_or_else(|| FindError::NoSamePort {
+                service: self.name(further),
+                stable: self.name(&self.wish.services.stable),
+                port: port.0.clone(),
+            })?;
+            Ok::<_, Cause>((port.clone(), own))
+        };
+        of_stable.map(alike).collect()
     }
 
     /// Makes the action of a backend that leads to our Pods and has none, or one that was reset. None if it is not such a backend.
@@ -101,18 +121,18 @@ impl Finder<'_> {
                     Err(error) if error.kind() == ErrorKind::Missing => return Ok(None),
                     Err(error) => return Err(error.into()),
                 };
-                self.check_exists(&services.stable).await?;
-                if !selects_same(&root, &cluster.service(namespace, &services.stable).await?) {
+                if !selects_same(&root, &self.service(&services.stable).await?) {
                     return Ok(None);
                 }
             }
         }
-        self.check_exists(&services.stable).await?;
-        self.check_exists(&services.canary).await?;
+        self.service(&services.stable).await?;
+        self.service(&services.canary).await?;
         let port = self.port_of_action(ingress, action).await?;
         // All traffic is stable's until somebody wishes something else of rules that exist.
         let weights = vec![(services.stable.clone(), self.wish.division.max), (services.canary.clone(), 0)];
-        self.write(ingress, weights, Some((action.name.clone(), port))).await?;
+        let root = Some((action.name.clone(), port));
+        self.write(ingress, Announcement { weights, root, ..self.announcement() }).await?;
         let made = FindError::ActionMade { action: action.name.clone(), ingress: self.name(&ingress.name) };
         info!(rollout = self.rollout, "{made}");
         Ok(Some(made))
@@ -123,18 +143,19 @@ impl Finder<'_> {
             return Ok(ServicePort(port.clone()));
         }
         let services = &self.wish.services;
-        let service = self.means.cluster.service(&services.namespace, &services.stable).await?;
-        if let [(_, port)] = service.ports.as_slice() {
-            return Ok(ServicePort(port.to_string()));
+        let service = self.service(&services.stable).await?;
+        if let [port] = service.ports.as_slice() {
+            return Ok(ServicePort(port.number.to_string()));
         }
-        let ports = service.ports.iter().map(|(_, port)| port.to_string()).collect::<Vec<_>>().join(" or ");
+        let ports = service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(" or ");
         let (ingress, action) = (self.name(&ingress.name), action.name.clone());
         Err(FindError::WhichPort { ingress, action, service: self.name(&services.stable), ports }.into())
     }
 
-    async fn check_exists(&self, service: &str) -> Result<(), Cause> {
+    /// A Service that an Ingress is to forward to.
+    async fn service(&self, service: &str) -> Result<Service, Cause> {
         match self.means.cluster.service(&self.wish.services.namespace, service).await {
-            Ok(_) => Ok(()),
+            Ok(there) => Ok(there),
             Err(error) if error.kind() == ErrorKind::Missing => {
                 Err(FindError::NoService { service: self.name(service) }.into())
             }
@@ -142,21 +163,21 @@ impl Finder<'_> {
         }
     }
 
-    async fn write(
-        &self,
-        ingress: &Ingress,
-        weights: Vec<(String, u32)>,
-        root: Option<(String, ServicePort)>,
-    ) -> Result<(), Cause> {
+    /// What every announcement of ours says.
+    fn announcement(&self) -> Announcement {
         let narrowing = &self.wish.narrowing;
-        let announcement = Announcement {
+        Announcement {
             prefix: narrowing.prefix.clone(),
             rollout: self.rollout.to_owned(),
-            weights,
+            weights: Vec::new(),
+            joining: Vec::new(),
             leaving: Vec::new(),
-            root,
+            root: None,
             stickiness: narrowing.stickiness,
-        };
+        }
+    }
+
+    async fn write(&self, ingress: &Ingress, announcement: Announcement) -> Result<(), Cause> {
         self.means.cluster.announce(&self.wish.services.namespace, &ingress.name, &announcement).await?;
         Ok(())
     }
@@ -166,9 +187,61 @@ impl Finder<'_> {
     }
 }
 
+/// The port of `other` that leads where this port of `stable` does: one of the same name or number, else one with the same target,
+/// else its only one.
+fn same_port(stable: &Service, port: &ServicePort, other: &Service) -> Option<ServicePort> {
+    if other.port(port).is_some() {
+        return Some(port.clone());
+    }
+    let target = stable.port(port).map(|port| port.target.as_str());
+    let leads_to =
+        |target: &str| other.ports.iter().find(|own| own.target == target || own.name.as_deref() == Some(target));
+    let only = if let [only] = other.ports.as_slice() { Some(only) } else { None };
+    let found = target.and_then(leads_to).or(only)?;
+    Some(ServicePort(found.number.to_string()))
+}
+
 /// The action forwards to the Service of its own name and to nothing else, as if it were not there. The built-in router leaves it
 /// so when it manages it no more (`ingress/alb.go` of Argo Rollouts).
 fn is_reset(action: &Action, services: &Services) -> bool {
     let forwards = action.forwards.as_deref().unwrap_or_default();
     matches!(forwards, [only] if only.service == action.name) && !services.names().contains(&action.name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Port;
+
+    fn service(ports: &[(&str, u16, &str)]) -> Service {
+        let port = |&(name, number, target): &(&str, u16, &str)| Port {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            number,
+            target: target.to_owned(),
+        };
+        Service { ports: ports.iter().map(port).collect(), ..Service::default() }
+    }
+
+    #[test]
+    fn a_further_service_is_reached_where_stable_is() {
+        let stable = service(&[("web", 80, "8080"), ("admin", 81, "mgmt"), ("same", 9000, "9000")]);
+        let experiment = service(&[("", 8080, "8080"), ("mgmt", 8081, "8081"), ("", 9000, "9000")]);
+        let lone = service(&[("", 3000, "3000")]);
+        let none = service(&[]);
+        for (port, other, expected) in [
+            ("80", &experiment, Some("8080")),
+            ("web", &experiment, Some("8080")),
+            ("81", &experiment, Some("8081")),
+            ("9000", &experiment, Some("9000")),
+            ("same", &experiment, Some("9000")),
+            ("80", &stable, Some("80")),
+            ("web", &stable, Some("web")),
+            ("82", &experiment, None),
+            ("80", &lone, Some("3000")),
+            ("80", &none, None),
+        ] {
+            let found = same_port(&stable, &ServicePort(port.to_owned()), other);
+            assert_eq!(found, expected.map(|port| ServicePort(port.to_owned())), "{port} of {other:?}");
+        }
+    }
 }

@@ -95,10 +95,10 @@ pub(super) fn check_unshared(
 
 /// One of its actions forwards to both Services.
 pub(super) fn forwards_to_both(ingress: &Ingress, services: &Services) -> bool {
-    ingress.actions.iter().any(|action| {
-        let names = |service: &String| action.forwards.iter().flatten().any(|forward| forward.service == *service);
-        names(&services.stable) && names(&services.canary)
-    })
+    ingress
+        .actions
+        .iter()
+        .any(|action| action.forward(&services.stable).is_some() && action.forward(&services.canary).is_some())
 }
 
 /// Its tags say for which Ingress it was made.

@@ -13,7 +13,7 @@ use crate::alb::{
     TargetGroupArn, Turn, Urgency, WeightedGroup,
 };
 use crate::cluster::{
-    self, Action, Announcement, Backends, Binding, Cluster, Event, Forward, Ingress, Maker, Pod, Route, Service,
+    self, Action, Announcement, Backends, Binding, Cluster, Event, Forward, Ingress, Maker, Pod, Port, Route, Service,
     ServicePort,
 };
 use crate::rollout::{Metadata, Rollout};
@@ -449,7 +449,10 @@ impl Cluster for Fake {
         let missing = || cluster::Error::fake(cluster::ErrorKind::Missing, name);
         let (hash, _) = state.services.get(name).ok_or_else(missing)?;
         let labels = [("app".to_owned(), "web".to_owned()), ("rollouts-pod-template-hash".to_owned(), hash.clone())];
-        Ok(Service { selector: labels.into(), ports: vec![(Some("http".to_owned()), 80)] })
+        Ok(Service {
+            selector: labels.into(),
+            ports: vec![Port { name: Some("http".to_owned()), number: 80, target: "8080".to_owned() }],
+        })
     }
 
     async fn bindings(&self, namespace: Option<&str>) -> Result<Vec<Binding>, cluster::Error> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use lab::kubernetes::{Effect, Fault, Kind, Verb};
 use serde_json::{Value, json};
-use trafficrouter_alb::cluster::{Binding, Cluster as _, ErrorKind, Maker, Service, ServicePort};
+use trafficrouter_alb::cluster::{Binding, Cluster as _, ErrorKind, Maker, Port, Service, ServicePort};
 
 use super::World;
 
@@ -58,7 +58,10 @@ async fn a_service_is_read_with_its_ports() -> Result<()> {
     let selector = [("app", "web"), ("rollouts-pod-template-hash", "abc")];
     let expected = Service {
         selector: selector.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        ports: vec![(Some("http".to_owned()), 80), (None, 9090)],
+        ports: vec![
+            Port { name: Some("http".to_owned()), number: 80, target: "http".to_owned() },
+            Port { name: None, number: 9090, target: "9090".to_owned() },
+        ],
     };
     assert_eq!(world.api.service("shop", "web-stable").await?, expected);
     let missing = world.api.service("shop", "nothing").await.unwrap_err();

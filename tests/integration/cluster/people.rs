@@ -37,6 +37,7 @@ fn announcement(weights: Vec<(String, u32)>) -> Announcement {
         prefix: "alb.ingress.kubernetes.io".to_owned(),
         rollout: "web".to_owned(),
         weights,
+        joining: Vec::new(),
         leaving: Vec::new(),
         root: None,
         stickiness: None,

@@ -143,6 +143,7 @@ async fn ask_everything(cluster: &Objects, api: &Api) -> Result<()> {
         prefix: prefix.to_owned(),
         rollout: "web".to_owned(),
         weights: ours.iter().cloned().zip([90, 10]).collect(),
+        joining: Vec::new(),
         leaving: Vec::new(),
         root: None,
         stickiness: None,

@@ -18,6 +18,7 @@ fn announcement(weights: Vec<(String, u32)>) -> Announcement {
         prefix: PREFIX.to_owned(),
         rollout: "web".to_owned(),
         weights,
+        joining: Vec::new(),
         leaving: Vec::new(),
         root: None,
         stickiness: None,
@@ -144,6 +145,12 @@ fn a_further_service_comes_in_with_the_port_of_stable_and_leaves_with_its_comma(
         (r#"{"serviceName":"exp-a","servicePort":"http","weight":5}"#, r#"{"serviceName":"exp-b","weight":1}"#);
     let mut wished = announcement(vec![("web-stable".to_owned(), 100), ("web-canary".to_owned(), 0)]);
     wished.weights.push(("exp-a".to_owned(), 5));
+    // Nobody lets it in by giving it a weight.
+    assert_eq!(
+        becomes(&action_with(&format!("{stable}, {canary}")), &wished),
+        Some(action_with(&format!("{stable}, {canary}")))
+    );
+    wished.joining = vec![Joining { service: "exp-a".to_owned(), ports: Vec::new() }];
     let two = action_with(&format!("{stable} ,\n {canary}\n"));
     let three = action_with(&format!("{stable} ,\n {canary},{a}\n"));
     assert_eq!(becomes(&two, &wished), Some(three.clone()));
@@ -179,8 +186,17 @@ fn a_further_service_is_written_in_the_style_of_stable() {
     let text = r#"{"Type":"forward","ForwardConfig":{"TargetGroups":[{"ServiceName":"web-canary","ServicePort":"80","Weight":10},{"ServiceName":"web-stable","ServicePort":"80","Weight":90}]}}"#;
     let mut wished = announcement(weights(10));
     wished.weights.push(("exp-ü".to_owned(), 3));
+    let port = |text: &str| ServicePort(text.to_owned());
+    wished.joining = vec![Joining { service: "exp-ü".to_owned(), ports: vec![(port("80"), port("80"))] }];
     let new = becomes(text, &wished).unwrap();
     assert!(new.ends_with(r#""Weight":90},{"ServiceName":"exp-ü","ServicePort":"80","Weight":3}]}}"#), "{new}");
+    // Where it has another port, or a name for it.
+    for (own, expected) in [("8080", "8080"), ("http", r#""http""#)] {
+        wished.joining[0].ports = vec![(port("9"), port("9999")), (port("80"), port(own))];
+        let new = becomes(text, &wished).unwrap();
+        let end = format!(r#"{{"ServiceName":"exp-ü","ServicePort":{expected},"Weight":3}}]}}}}"#);
+        assert!(new.ends_with(&end), "{new}");
+    }
 }
 
 #[test]
