@@ -104,12 +104,12 @@ impl Finder<'_> {
         let namespace = &self.wish.services.namespace;
         let bindings = self.means.cluster.bindings(Some(namespace)).await?;
         let port = self.port().await?;
-        let candidates = match Candidates::of(&bindings, self.wish, port.as_ref()) {
+        let mut candidates = match Candidates::of(&bindings, self.wish, port.as_ref()) {
             Ok(candidates) => candidates,
             Err(missing) => return Err(self.lay_groundwork(missing).await),
         };
         let around = self.rules_around(&candidates).await?;
-        let held = match holding_both(&around, &candidates, self.wish.lets_stable_go) {
+        let mut held = match holding_both(&around, &candidates, self.wish.lets_stable_go) {
             Ok(held) => held,
             Err(missing @ RulesError::None { .. }) if candidates.are_made_by(Maker::Ingress) => {
                 return Err(self.lay_groundwork(missing.into()).await);
@@ -119,6 +119,12 @@ impl Finder<'_> {
         let ingresses = if self.wish.observes {
             Vec::new()
         } else if candidates.are_made_by(Maker::Ingress) {
+            // With dynamicStableScale stable's pods go away under every Ingress, so none may be left alone.
+            if !self.wish.narrowing.ingresses.is_empty() && !self.wish.lets_stable_go {
+                candidates.leave(&self.of_other_ingresses(&held.groups, tags).await?);
+                // Where nothing is left, the words are those about the Ingresses.
+                held = holding_both(&around, &candidates, false).unwrap_or(held);
+            }
             self.ingresses(&held.groups, tags).await?
         } else {
             self.check_nobody_owns(&held, tags).await?;
@@ -165,18 +171,30 @@ impl Finder<'_> {
         Ok(rules)
     }
 
+    /// The groups that were made for Ingresses of ours which the author does not name.
+    async fn of_other_ingresses(&self, groups: &[Groups], tags: &mut KnownTags) -> Result<Vec<String>, Cause> {
+        let tagged = self.tags_of(groups, tags).await?;
+        let of_another = |(_, tags): &(String, Tags)| {
+            owner::is_of_another_ingress(tags, &self.wish.services.namespace, &self.ours(), &self.wish.narrowing)
+        };
+        Ok(tagged.into_iter().filter(of_another).map(|(arn, _)| arn).collect())
+    }
+
     /// The Ingresses that these groups were made for.
     async fn ingresses(&self, groups: &[Groups], tags: &mut KnownTags) -> Result<Vec<String>, Cause> {
         let (namespace, narrowing) = (&self.wish.services.namespace, &self.wish.narrowing);
-        let arns: Vec<String> = self.carrying(groups).into_iter().map(|arn| arn.as_str().to_owned()).collect();
-        let tagged = self.tags(&arns, tags).await?;
+        let tagged = self.tags_of(groups, tags).await?;
         if tagged.iter().any(|(_, tags)| !owner::is_tagged(tags)) {
             self.check_unshared(groups).await?;
         }
         let here = self.means.cluster.ingresses(namespace, &narrowing.prefix).await?;
+        Ok(owner::ingresses(&tagged, &here, &self.wish.services, &self.ours(), narrowing)?)
+    }
+
+    /// The Services that are to have traffic, or had some.
+    fn ours(&self) -> Vec<&str> {
         let further = self.wish.division.further.iter().map(|further| further.service.as_str());
-        let ours: Vec<&str> = self.wish.services.names().into_iter().chain(further).collect();
-        Ok(owner::ingresses(&tagged, &here, &self.wish.services, &ours, narrowing)?)
+        self.wish.services.names().into_iter().chain(further).collect()
     }
 
     /// The groups' bindings were made by hand, so no controller may own what they lead to, and no other namespace may use them.
@@ -214,6 +232,12 @@ impl Finder<'_> {
         groups.iter().flat_map(|groups| [&groups.stable, &groups.canary].into_iter().chain(further(groups))).collect()
     }
 
+    /// The tags of those of them that are carrying.
+    async fn tags_of(&self, groups: &[Groups], known: &mut KnownTags) -> Result<Vec<(String, Tags)>, Cause> {
+        let arns: Vec<String> = self.carrying(groups).into_iter().map(|arn| arn.as_str().to_owned()).collect();
+        self.tags(&arns, known).await
+    }
+
     /// Their tags, in this order.
     async fn tags(&self, arns: &[String], known: &mut KnownTags) -> Result<Vec<(String, Tags)>, Cause> {
         known.0.retain(|_, (read, _)| read.elapsed() < TAGS_STAND);
@@ -232,18 +256,9 @@ impl Finder<'_> {
 pub(super) fn lacking(here: &[cluster::Ingress], services: &Services, division: &Division) -> Option<String> {
     let lacks = |ingress: &&cluster::Ingress| {
         ingress.actions.iter().any(|action| {
-            let weight = |service: &String| {
-                action
-                    .forwards
-                    .iter()
-                    .flatten()
-                    .find(|forward| forward.service == *service)
-                    .map(|forward| forward.weight)
-            };
-            let shown = (weight(&services.stable), weight(&services.canary));
-            shown.0.is_some()
-                && shown.1.is_some()
-                && shown != (Some(Some(division.stable())), Some(Some(division.canary)))
+            let shown = (action.forward(&services.stable), action.forward(&services.canary));
+            let (Some(stable), Some(canary)) = shown else { return false };
+            (stable.weight, canary.weight) != (Some(division.stable()), Some(division.canary))
         })
     };
     here.iter().find(lacks).map(|ingress| ingress.name.clone())

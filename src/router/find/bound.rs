@@ -87,6 +87,14 @@ impl Candidates {
         Ok(candidates)
     }
 
+    /// These groups are none of ours.
+    pub(super) fn leave(&mut self, groups: &[String]) {
+        let stays = |bound: &Bound| groups.iter().all(|group| group != bound.group.as_str());
+        self.stable.retain(stays);
+        self.canary.retain(stays);
+        self.further.iter_mut().for_each(|further| further.retain(stays));
+    }
+
     /// All of them were made by this one.
     pub(super) fn are_made_by(&self, maker: Maker) -> bool {
         self.stable.iter().chain(&self.canary).all(|bound| bound.maker == maker)

@@ -56,7 +56,7 @@ pub(crate) enum FindError {
     WhichIngress { group: String, candidates: String, namespace: String },
     #[error(
         "target group {group} was made for Ingress {made_for}, which is not among those that the plugin entry names (ingress, \
-         ingresses)"
+         ingresses); with dynamicStableScale stable's pods go away under it, so name it too, or leave the key out"
     )]
     OtherIngress { group: String, made_for: String },
     #[error(

@@ -46,10 +46,7 @@ pub(super) fn ingresses(
         let Some(resource) = made_for.strip_prefix(namespace.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
             return Err(foreign());
         };
-        let is_of = |ingress: &str| {
-            let rest = resource.strip_prefix(ingress).and_then(|rest| rest.strip_prefix('-'));
-            rest.and_then(|rest| rest.rsplit_once(':')).is_some_and(|(service, _)| ours.contains(&service))
-        };
+        let is_of = |ingress: &str| is_made_for(resource, ingress, ours);
         if !narrowing.ingresses.is_empty() && !narrowing.ingresses.iter().any(|ingress| is_of(ingress)) {
             return Err(FindError::OtherIngress { group: group.clone(), made_for: made_for.to_owned() });
         }
@@ -64,6 +61,22 @@ pub(super) fn ingresses(
         }
     }
     Ok(found)
+}
+
+/// It was made for an Ingress and a Service of ours, and the author names other Ingresses.
+pub(super) fn is_of_another_ingress(tags: &Tags, namespace: &str, ours: &[&str], narrowing: &Narrowing) -> bool {
+    let resource =
+        ingress_tag(tags, "resource").and_then(|(_, made_for)| made_for.strip_prefix(namespace)?.strip_prefix('/'));
+    resource.is_some_and(|resource| {
+        ours.iter().any(|service| resource.contains(&format!("-{service}:")))
+            && !narrowing.ingresses.iter().any(|ingress| is_made_for(resource, ingress, ours))
+    })
+}
+
+/// A resource, `<ingress>-<service>:<port>` (`pkg/ingress/model_build_target_group.go`), is that of this Ingress and one of ours.
+fn is_made_for(resource: &str, ingress: &str, ours: &[&str]) -> bool {
+    let rest = resource.strip_prefix(ingress).and_then(|rest| rest.strip_prefix('-'));
+    rest.and_then(|rest| rest.rsplit_once(':')).is_some_and(|(service, _)| ours.contains(&service))
 }
 
 /// None of these is a controller's.

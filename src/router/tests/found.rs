@@ -69,8 +69,8 @@ async fn what_was_made_for_an_ingress_is_announced_there() {
     assert_eq!(fake.shares(), [("http", 180, 20)], "in numbers that the controller did not write");
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_ingress_has_groups_of_its_own_and_all_are_shifted() {
+/// As [`through_an_ingress`], and through another one, whose rule is `a`.
+fn through_two_ingresses() -> (Arc<Fake>, Rollout) {
     let (fake, rollout) = through_an_ingress();
     fake.set("a", &[("stable-2", 1), ("canary-2", 0)]);
     fake.bind("shop/web-stable", "stable-2", Maker::Ingress);
@@ -79,9 +79,31 @@ async fn each_ingress_has_groups_of_its_own_and_all_are_shifted() {
     fake.route_through("internal", "web-root", &[("web-stable", 1), ("web-canary", 0)]);
     made_for(&fake, "stable-2", "shop/internal-web-stable:80");
     made_for(&fake, "canary-2", "shop/internal-web-canary:80");
+    (fake, rollout)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_ingress_has_groups_of_its_own_and_all_are_shifted() {
+    let (fake, rollout) = through_two_ingresses();
     router(&fake).set_weight(&rollout, 10, &[]).await.unwrap();
     assert_eq!(announced_to(&fake), ["internal", "web"]);
     assert_eq!((fake.weights("http"), fake.weights("a")), (vec![180, 20], vec![180, 20]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingress_that_is_not_named_is_left_alone_unless_stable_pods_go_away_under_it() {
+    let (fake, mut rollout) = through_two_ingresses();
+    edit_entry(&mut rollout, |entry| *entry = json!({"ingress": "web"}));
+    router(&fake).set_weight(&rollout, 10, &[]).await.unwrap();
+    assert_eq!(announced_to(&fake), ["web"]);
+    assert_eq!((fake.weights("http"), fake.weights("a")), (vec![180, 20], vec![1, 0]));
+
+    let (fake, mut rollout) = through_two_ingresses();
+    edit_entry(&mut rollout, |entry| *entry = json!({"ingress": "web"}));
+    rollout.spec.strategy.canary.as_mut().unwrap().dynamic_stable_scale = true;
+    let error = error_of(&router(&fake), &rollout, 10).await;
+    assert!(error.contains("was made for Ingress shop/internal-web-") && error.contains("name it too"), "{error}");
+    nothing_was_changed(&fake);
 }
 
 #[tokio::test(start_paused = true)]
