@@ -141,7 +141,11 @@ async fn stopped() {
 
 /// Our own events at `level`; of the libraries only what goes wrong.
 fn start_logging(log: &LogWriter, level: LevelFilter) {
-    let levels = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(LevelFilter::WARN));
+    let of_libraries = level.min(LevelFilter::WARN);
+    // It has a line for each request that fails, with no word of what for. Ours say that, once for a call.
+    let of_kube = if level > LevelFilter::INFO { of_libraries } else { LevelFilter::OFF };
+    let levels = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_target("kube_client", of_kube);
+    let levels = levels.with_default(of_libraries);
     let layer = HostLog::new(log.clone()).with_filter(levels);
     // A second start in one process would be a mistake of ours; the first one's log then stays.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));

@@ -1,5 +1,7 @@
 //! What the Kubernetes API said, in words for the person who has to act.
 
+use std::error::Error as StdError;
+
 use kube::core::Status;
 
 use super::objects::Resource;
@@ -58,7 +60,7 @@ impl Error {
         let (kind, cause) = match error {
             kube::Error::Api(status) => (kind_of(status), format!("the API server answered {}", text(status))),
             kube::Error::Auth(error) => (ErrorKind::Access, format!("no usable credentials: {error}")),
-            error => (ErrorKind::Transient, format!("the API server could not be reached: {error}")),
+            error => (ErrorKind::Transient, format!("the API server could not be reached: {}", causes(error))),
         };
         let advice = match kind {
             ErrorKind::Access if matches!(error, kube::Error::Api(_)) => {
@@ -134,6 +136,14 @@ fn kind_of(status: &Status) -> ErrorKind {
 /// The API server answered with this HTTP status.
 pub(super) fn is_answer(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// All that is known: a client's error alone says little more than that it is one.
+fn causes(error: &kube::Error) -> String {
+    let kube::Error::Service(error) = error else { return error.to_string() };
+    let first: &(dyn StdError + 'static) = &**error;
+    let all = std::iter::successors(Some(first), |error| (*error).source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn text(status: &Status) -> String {

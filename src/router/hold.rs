@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, ErrorKind};
 const WATCH_AGAIN: Duration = Duration::from_secs(5);
 
 const GONE: &str = "the router has stopped";
-const SLOW: &str = "AWS or Kubernetes did not answer before the call had to be answered";
+const SLOW: &str = "AWS or Kubernetes has not answered yet";
 const OVERTAKEN: &str =
     "the Rollout was changed while its weights were waited for; the rollouts controller looks at it again now";
 
@@ -99,6 +99,7 @@ impl Held<'_> {
         let mut place: Option<OwnedSemaphorePermit> = None;
         // No error may come sooner, so that long nobody needs a place.
         let mut until = began + SOONEST_ERROR.min(self.settings.block_budget);
+        let mut told = None;
         loop {
             let (decided, why) = {
                 let known = progress.borrow_and_update();
@@ -113,6 +114,18 @@ impl Held<'_> {
                     return Ok(());
                 }
                 Answer::BlockThenSoft | Answer::BlockThenHard => {}
+            }
+            if place.is_some() {
+                let now = Some(why());
+                if told != now {
+                    info!(
+                        rollout = ask.rollout.key(),
+                        weight = ask.wish.division.canary,
+                        "the call is held: {}",
+                        why()
+                    );
+                    told = now;
+                }
             }
             tokio::select! {
                 biased;

@@ -222,7 +222,7 @@ async fn a_read_that_hangs_is_given_up_when_the_call_must_be_answered() {
     let (fake, rollout) = two_rules();
     fake.hang_after("observe", 0);
     let (router, began) = (router(&fake), Instant::now());
-    assert!(error_of(&router, &rollout, 10).await.contains("did not answer before"));
+    assert!(error_of(&router, &rollout, 10).await.contains("has not answered yet"));
     assert_eq!(began.elapsed(), BUDGET);
     assert_eq!(router.verify_weight(&rollout, 10, &[]).await, Verification::NotVerified);
     assert_eq!(began.elapsed(), BUDGET, "what is known already is said at once");
