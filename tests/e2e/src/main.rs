@@ -26,6 +26,7 @@ mod customers;
 mod environment;
 mod history;
 mod kubelet;
+mod line;
 mod load_balancer;
 mod mirror;
 mod objects;

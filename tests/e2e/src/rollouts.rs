@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::control_plane::{ControlPlane, reserve};
+use crate::control_plane::{ControlPlane, Server, reserve};
+use crate::line::Line;
 use crate::process::Process;
 use crate::tools::Tools;
 
@@ -60,7 +61,8 @@ pub(crate) const ESTABLISHED_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Installation {
     program: PathBuf,
     home: PathBuf,
-    kubeconfig: PathBuf,
+    server: Server,
+    token: String,
     aws: String,
 }
 
@@ -73,29 +75,39 @@ impl Installation {
         plugin: &Path,
         aws: &str,
     ) -> anyhow::Result<Self> {
-        let home = home.join("rollouts");
-        let kubeconfig = home.join("kubeconfig");
-        fs::create_dir_all(&home)?;
         let client = &control_plane.client;
         install(client, &tools.rollouts_manifests).await?;
         configure(client, plugin).await?;
-        control_plane.server.write_kubeconfig(&kubeconfig, &own_token(client).await?)?;
-        Ok(Self { program: tools.rollouts_controller.clone(), home, kubeconfig, aws: aws.to_owned() })
+        Ok(Self {
+            program: tools.rollouts_controller.clone(),
+            home: home.join("rollouts"),
+            server: control_plane.server.clone(),
+            token: own_token(client).await?,
+            aws: aws.to_owned(),
+        })
     }
 
     /// Starts the controller for all Rollouts but those that name an instance.
     pub(crate) fn start(&self) -> anyhow::Result<Process> {
-        self.launch("all", &[])
+        self.launch("all", &[], &self.server)
     }
 
-    /// Starts one for those Rollouts alone that name this instance, in a folder `run` of its own.
-    pub(crate) fn start_instance(&self, instance: &str, run: &str) -> anyhow::Result<Process> {
-        self.launch(run, &[format!("--instance-id={instance}")])
+    /// Starts one for those Rollouts alone that name this instance, in a folder `run` of its own; behind a line, if there is one.
+    pub(crate) fn start_instance(&self, instance: &str, run: &str, line: Option<&Line>) -> anyhow::Result<Process> {
+        let mut server = self.server.clone();
+        if let Some(line) = line {
+            server.url = format!("https://{}", line.address);
+        }
+        self.launch(run, &[format!("--instance-id={instance}")], &server)
     }
 
-    fn launch(&self, run: &str, more: &[String]) -> anyhow::Result<Process> {
+    fn launch(&self, run: &str, more: &[String], server: &Server) -> anyhow::Result<Process> {
+        let home = self.home.join(run);
+        let kubeconfig = home.join("kubeconfig");
+        fs::create_dir_all(&home)?;
+        server.write_kubeconfig(&kubeconfig, &self.token)?;
         let arguments = [
-            format!("--kubeconfig={}", self.kubeconfig.display()),
+            format!("--kubeconfig={}", kubeconfig.display()),
             format!("--namespace={NAMESPACE}"),
             "--leader-elect=false".to_owned(),
             format!("--rollout-threads={HELD_CALLS}"),
@@ -105,14 +117,15 @@ impl Installation {
         // No region: the plugin must take it from the ARNs. Whatever secret is given, the lab takes it. The plugin comes to
         // the cluster as the controller does, so that the published role is all it may do either.
         let environment = [
-            ("KUBECONFIG", self.kubeconfig.as_os_str()),
+            ("KUBECONFIG", kubeconfig.as_os_str()),
             ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", OsStr::new(&self.aws)),
+            ("AWS_ENDPOINT_URL_STS", OsStr::new(&self.aws)),
             ("AWS_ACCESS_KEY_ID", OsStr::new("e2e")),
             ("AWS_SECRET_ACCESS_KEY", OsStr::new("e2e")),
             ("AWS_EC2_METADATA_DISABLED", OsStr::new("true")),
         ];
         let arguments = arguments.iter().chain(more);
-        Process::start("rollouts-controller", &self.program, &self.home.join(run), arguments, &environment)
+        Process::start("rollouts-controller", &self.program, &home, arguments, &environment)
     }
 }
 
@@ -147,11 +160,13 @@ async fn install(client: &Client, manifests: &Path) -> anyhow::Result<()> {
 /// Names the plugin, as `deploy/argo-rollouts-config.yaml` does, and some times more for scenarios that want it otherwise.
 async fn configure(client: &Client, plugin: &Path) -> anyhow::Result<()> {
     let location = format!("file://{}", plugin.display());
-    let allow = format!("{SCENARIO_PREFIX}*=arn:aws:elasticloadbalancing:*");
+    let [allow, allow_role] =
+        ["elasticloadbalancing:*", "iam::*"].map(|arns| format!("{SCENARIO_PREFIX}*=arn:aws:{arns}"));
     let held = HELD_CALLS.to_string();
     // Dozens of Rollouts at once are no account that is short of writes.
     let writes = ["--modify-rate", "50", "--modify-burst", "500"];
-    let args = [&["--allow", &allow, "--settle", SETTLE, "--max-held", &held][..], &writes].concat();
+    let args =
+        [&["--allow", &allow, "--allow", &allow_role, "--settle", SETTLE, "--max-held", &held][..], &writes].concat();
     let talkative = [&args[..], &["--log-level", "debug"]].concat();
     let impatient = [&args[..], &["--block-budget", "1s"]].concat();
     let hasty = [&args[..], &["--echo-timeout", HASTY_ECHO_TIMEOUT]].concat();

@@ -1,9 +1,11 @@
 //! What is tried. To add something: a line in one of the tables of [`stories`], [`sources`],
-//! [`installs`] and [`races`], or a function over a [`World`] of its own in [`OTHERS`].
+//! [`installs`], [`races`] and [`away`], or a function over a [`World`] of its own in [`OTHERS`].
 
 use std::future::Future;
 use std::pin::Pin;
 
+mod away;
+mod experiments;
 mod host_calls;
 mod installs;
 mod races;
@@ -15,6 +17,7 @@ mod two_listeners;
 mod updates;
 
 use crate::world::World;
+use away::{AWAY, Away};
 use installs::{INSTALLS, Install};
 use races::{RACES, Race};
 use sources::{SOURCES, Source};
@@ -46,6 +49,8 @@ enum What {
     Install(&'static Install),
     /// An update beside another writer.
     Race(&'static Race),
+    /// An update without the API server for a while.
+    Away(&'static Away),
 }
 
 /// Scenarios that are no stories.
@@ -62,6 +67,7 @@ const OTHERS: &[(&str, Try)] = &[
     ("calls_resized", |world| Box::pin(host_calls::resized(world))),
     ("route_ingress", |world| Box::pin(routes::through_an_ingress(world))),
     ("route_of_our_own", |world| Box::pin(routes::of_our_own(world))),
+    ("experiment_ingress", |world| Box::pin(experiments::through_an_ingress(world))),
     ("race_stopped", |world| Box::pin(races::rival_stopped(world))),
 ];
 
@@ -82,7 +88,8 @@ pub(crate) fn all() -> impl Iterator<Item = Scenario> {
     let on_demand = ON_DEMAND.iter();
     let on_demand =
         on_demand.map(|(name, run)| Scenario { on_demand: true, ..Scenario::new(*name, What::Other(*run)) });
-    races.chain(others).chain(stories).chain(sources).chain(installs).chain(on_demand)
+    let away = AWAY.iter().map(|away| Scenario::new(away.name, What::Away(away)));
+    races.chain(away).chain(others).chain(stories).chain(sources).chain(installs).chain(on_demand)
 }
 
 impl Scenario {
@@ -98,6 +105,7 @@ impl Scenario {
             What::Source(source) => Box::pin(source.play(world)),
             What::Install(install) => Box::pin(install.play(world)),
             What::Race(race) => Box::pin(race.play(world)),
+            What::Away(away) => Box::pin(away.play(world)),
         }
     }
 }

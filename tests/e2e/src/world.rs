@@ -18,6 +18,7 @@ use crate::application::PORT;
 use crate::custom_resources;
 use crate::environment::Environment;
 use crate::history::{Audit, History, Roles, RuleHistory};
+use crate::line::Line;
 use crate::load_balancer::{self, Balancer};
 use crate::objects::{self, Web};
 use crate::process::Process;
@@ -73,9 +74,14 @@ impl<'a> World<'a> {
 
     /// Starts a rollouts controller for this scenario alone. What runs already goes on.
     pub(crate) fn start_controller(&self) -> anyhow::Result<()> {
+        self.start_controller_behind(None)
+    }
+
+    /// The same; behind a line, if there is one.
+    pub(crate) fn start_controller_behind(&self, line: Option<&Line>) -> anyhow::Result<()> {
         let mut own = self.own_controllers();
         let run = format!("{}-{}", self.namespace, own.len() + 1);
-        own.push(Arc::new(self.environment.rollouts.start_instance(&self.namespace, &run)?));
+        own.push(Arc::new(self.environment.rollouts.start_instance(&self.namespace, &run, line)?));
         Ok(())
     }
 

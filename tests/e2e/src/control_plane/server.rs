@@ -1,5 +1,6 @@
 //! How the API server is reached.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -15,6 +16,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        let address = self.url.trim_start_matches("https://");
+        address.parse().with_context(|| format!("{} names no address", self.url))
+    }
+
     /// Writes a kubeconfig for whoever holds `token`.
     pub(crate) fn write_kubeconfig(&self, path: &Path, token: &str) -> anyhow::Result<()> {
         // JSON is YAML.

@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
+use lab::Role;
 use lab::kubernetes::Kind;
 use lab::load_balancer_controller::{Edition, LbcConfig};
 use serde_json::{Value, json};
@@ -52,7 +53,12 @@ enum Entry {
     Groups,
     /// Both groups and the Ingress are named.
     GroupsAndIngress,
+    /// A role is named, and the external id that it asks for.
+    Role,
 }
+
+const ROLE: &str = "arn:aws:iam::111111111111:role/shift";
+const EXTERNAL_ID: &str = "e2e";
 
 const ONE_INGRESS: MadeBy = MadeBy::Ingresses(&[(ROOT, HTTP)], Edition::StandAlone);
 const BY_HAND: MadeBy = MadeBy::Hand(Kind::TARGET_GROUP_BINDING);
@@ -82,6 +88,7 @@ pub(super) const SOURCES: &[Source] = &[
     },
     Source { name: "source_explicit", made_by: BY_HAND, entry: Entry::Groups, observed: false },
     Source { name: "source_explicit_ingress", made_by: ONE_INGRESS, entry: Entry::GroupsAndIngress, observed: false },
+    Source { name: "source_role", made_by: BY_HAND, entry: Entry::Role, observed: false },
     Source {
         name: "source_default_action",
         made_by: MadeBy::DefaultAction(Family::Application),
@@ -108,6 +115,8 @@ impl Source {
     }
 
     async fn play_beside(&self, world: &World<'_>, rival: &Rival) -> anyhow::Result<()> {
+        let lab = &world.environment.lab;
+        lab.add_role(Role { arn: ROLE.to_owned(), external_id: Some(EXTERNAL_ID.to_owned()) })?;
         world.create_services(STABLE_AND_CANARY).await?;
         let balancers = self.make(world, rival).await?;
         let mut routing = plugin(PLUGIN, self.entry(&balancers));
@@ -136,6 +145,9 @@ impl Source {
         if matches!(self.made_by, MadeBy::Ingresses(..)) && !self.observed {
             updates::judge_echoes(world, rival, updates::WEIGHTS.len())?;
             updates::judge_put_backs(world, rival)?;
+        }
+        if matches!(self.entry, Entry::Role) {
+            ensure!(lab.counts().contains_key("AssumeRole"), "nobody assumed the role");
         }
         let reasons = world.warning_reasons().await?;
         let expected = ["WeightsPutBack"];
@@ -177,14 +189,16 @@ impl Source {
         let groups = balancers.first().map(|first| (&first.stable, &first.canary));
         let named = |(stable, canary)| json!({ "stableTargetGroupArn": stable, "canaryTargetGroupArn": canary });
         let groups = match self.entry {
-            Entry::Empty | Entry::Ingress => None,
+            Entry::Empty | Entry::Ingress | Entry::Role => None,
             Entry::Groups | Entry::GroupsAndIngress => groups.map(named),
         };
         let ingress = matches!(self.entry, Entry::Ingress | Entry::GroupsAndIngress);
         let ingress = ingress.then(|| json!({ "ingress": ROOT }));
+        let role = matches!(self.entry, Entry::Role);
+        let role = role.then(|| json!({ "assumeRoleArn": ROLE, "externalId": EXTERNAL_ID }));
         // Nobody checks the targets of a load balancer that the lab has no nodes for.
         let ungated = matches!(self.made_by, MadeBy::DefaultAction(Family::Network));
         let ungated = ungated.then(|| json!({ "gates": { "rising": false, "promotion": false } }));
-        [groups, ingress, ungated].into_iter().flatten().fold(json!({}), objects::together)
+        [groups, ingress, role, ungated].into_iter().flatten().fold(json!({}), objects::together)
     }
 }
