@@ -115,17 +115,9 @@ impl Held<'_> {
                 }
                 Answer::BlockThenSoft | Answer::BlockThenHard => {}
             }
-            if place.is_some() {
-                let now = Some(why());
-                if told != now {
-                    info!(
-                        rollout = ask.rollout.key(),
-                        weight = ask.wish.division.canary,
-                        "the call is held: {}",
-                        why()
-                    );
-                    told = now;
-                }
+            if place.is_some() && told != Some(why()) {
+                told = Some(why());
+                held(ask, &why());
             }
             tokio::select! {
                 biased;
@@ -171,6 +163,11 @@ impl Held<'_> {
             }
         }
     }
+}
+
+/// People who read the log need not wait for the answer.
+fn held(ask: &Ask, why: &str) {
+    info!(rollout = ask.rollout.key(), weight = ask.wish.division.canary, "the call is held: {why}");
 }
 
 /// The softest way that is safe: VerifyWeight says that it is not true yet, and the host asks again.

@@ -56,13 +56,17 @@ async fn ends_after(outage: Outage, words: &str) -> Result<()> {
         world.until_asked("watch rollouts").await?;
         world.begin(outage).await?;
         world.canary_pods_are_ready(true)?;
-        sleep(Duration::from_secs(1)).await;
+        // It is told while it lasts, and by us alone.
+        let line = world.host.log_line(&["the call is held", words, "weight=80"]).await?;
+        ensure!(line.contains("rollout=shop/web"), "{line}");
         world.end(outage).await;
         anyhow::Ok(())
     };
     let (set, trouble) = tokio::join!(world.set_weight(80), trouble);
     trouble?;
     set.with_context(|| world.story())?;
+    let errors: Vec<String> = world.host.log().into_iter().filter(|line| line.contains("[ERROR]")).collect();
+    ensure!(errors.is_empty(), "{errors:#?}");
     ensure!(world.shares().await? == [split(80)] && world.action()? == Some(action(20, 80)));
     ensure!(world.annotation("team")?.as_deref() == Some("checkout"));
     Ok(())
