@@ -298,8 +298,9 @@ pub trait Cluster: std::fmt::Debug + Send + Sync {
     async fn ingresses(&self, namespace: &str, prefix: &str) -> Result<Vec<Ingress>, Error>;
 
     /// Writes weights into the actions of an Ingress that name stable and canary, by a merge-patch of those annotations alone.
-    /// Whoever follows the Ingress makes them true. Of an action only the digits of our Services' weights change. A
-    /// Service that joins comes in behind all others; one that leaves goes with its comma. The built-in router's note about the Rollout goes in the same patch. What is so already is not written.
+    /// Whoever follows the Ingress makes them true. Of an action only the digits of our Services' weights change. A Service that
+    /// joins comes in behind all others; one that leaves goes with its comma. The built-in router's note about the Rollout goes
+    /// in the same patch. What is so already is not written.
     ///
     /// True when something was written, so that whoever follows the Ingress has something to follow.
     ///

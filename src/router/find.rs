@@ -18,7 +18,7 @@ use super::shift::Means;
 use super::unfinished::Cause;
 use super::wish::{Services, Source, Wish};
 use crate::alb::{LoadBalancer, Rule, RuleArn, Tags, TargetGroupArn};
-use crate::cluster::{self, ErrorKind, Maker};
+use crate::cluster::{self, ErrorKind, Joining, Maker};
 use bound::Candidates;
 use rules::holding_both;
 
@@ -43,6 +43,8 @@ pub(super) struct Found {
     pub(super) rules: Vec<RuleArn>,
     /// The Ingresses that somebody else makes true; none means that nobody else writes the rules.
     pub(super) ingresses: Vec<String>,
+    /// Further Services, as they come into those Ingresses.
+    pub(super) joining: Vec<Joining>,
 }
 
 impl Found {
@@ -97,7 +99,8 @@ impl Finder<'_> {
                 holding_both(&around, &candidates, self.wish.lets_stable_go)?.rules
             }
         };
-        Ok(Found { split, rules, ingresses: self.wish.narrowing.ingresses.clone() })
+        // Beside groups that are named there are no further Services.
+        Ok(Found { split, rules, ingresses: self.wish.narrowing.ingresses.clone(), joining: Vec::new() })
     }
 
     async fn bound(&self, tags: &mut KnownTags) -> Result<Found, Cause> {
@@ -134,7 +137,8 @@ impl Finder<'_> {
         if let Some(lacking) = rules::lacks_further(&around, &held.rules, &split) {
             return Err(self.lay_groundwork(lacking).await);
         }
-        Ok(Found { split, rules: held.rules, ingresses })
+        let joining = if ingresses.is_empty() { Vec::new() } else { self.all_joining().await? };
+        Ok(Found { split, rules: held.rules, ingresses, joining })
     }
 
     /// The Service's port that the author means, under all its names.

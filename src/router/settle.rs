@@ -159,8 +159,7 @@ impl Shift<'_> {
             prefix: wish.narrowing.prefix.clone(),
             rollout: self.ask.rollout.metadata.name.clone(),
             weights,
-            // Groundwork alone lets a Service in: only a group that is there has a weight.
-            joining: Vec::new(),
+            joining: found.joining.clone(),
             leaving: leaving.into_iter().map(|(service, _)| service).collect(),
             root: None,
             stickiness: wish.narrowing.stickiness,

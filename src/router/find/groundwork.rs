@@ -9,7 +9,7 @@ use tracing::{debug, info};
 use super::error::{FindError, Remedy};
 use super::owner::forwards_to_both;
 use super::{Finder, selects_same};
-use crate::cluster::{Action, Announcement, ErrorKind, Forward, Ingress, Joining, Service, ServicePort};
+use crate::cluster::{Action, Announcement, ErrorKind, Forward, Ingress, Joining, Port, Service, ServicePort};
 use crate::router::unfinished::Cause;
 use crate::router::wish::Services;
 
@@ -65,11 +65,13 @@ impl Finder<'_> {
         let mut joining = Vec::new();
         for further in self.wish.division.further.iter().filter(|further| further.weight > 0) {
             let service = &further.service;
-            if ours.iter().any(|(action, _)| action.forward(service).is_none()) {
-                let ports = self.ports(service, ours.iter().map(|(_, [stable, _])| &stable.port)).await?;
-                joining.push(Joining { service: service.clone(), ports });
-                weights.push((service.clone(), 0));
+            if ours.iter().all(|(action, _)| action.forward(service).is_some()) {
+                continue;
             }
+            let ports = &ours.iter().map(|(_, [stable, _])| stable.port.clone()).collect::<Vec<_>>();
+            joining.push(self.joining(service, ports).await?);
+            let shown = ours.iter().find_map(|(action, _)| action.forward(service)).and_then(|forward| forward.weight);
+            weights.push((service.clone(), shown.unwrap_or(0)));
         }
         if joining.is_empty() {
             return Ok(());
@@ -77,24 +79,31 @@ impl Finder<'_> {
         self.write(ingress, Announcement { weights, joining, ..self.announcement() }).await
     }
 
-    /// For each of these ports of stable, the one of a further Service that leads to the same port of a Pod. An experiment's Service
-    /// has the numbers of its containers' ports (`experiments/experiment.go` of Argo Rollouts).
-    async fn ports(
-        &self,
-        further: &str,
-        of_stable: impl Iterator<Item = &ServicePort>,
-    ) -> Result<Vec<(ServicePort, ServicePort)>, Cause> {
+    /// How a further Service comes into actions that name these ports of stable.
+    async fn joining(&self, further: &str, of_stable: &[ServicePort]) -> Result<Joining, Cause> {
         let stable = self.service(&self.wish.services.stable).await?;
-        let service = self.service(further).await?;
-        let alike = |port: &ServicePort| {
-            let own = same_port(&stable, port, &service).ok_or_else(|| FindError::NoSamePort {
-                service: self.name(further),
-                stable: self.name(&self.wish.services.stable),
-                port: port.0.clone(),
-            })?;
-            Ok::<_, Cause>((port.clone(), own))
-        };
-        of_stable.map(alike).collect()
+        let joining =
+            Joining { service: further.to_owned(), ports: same_ports(&stable, &self.service(further).await?) };
+        let unknown = of_stable.iter().find(|port| joining.ports.iter().all(|(known, _)| known != *port));
+        if let Some(ServicePort(port)) = unknown {
+            let (service, stable) = (self.name(further), self.name(&self.wish.services.stable));
+            return Err(FindError::NoSamePort { service, stable, port: port.clone() }.into());
+        }
+        Ok(joining)
+    }
+
+    /// The further Services that are to have traffic and are there: where somebody has taken one out of an Ingress, it comes in
+    /// again with the next announcement.
+    pub(super) async fn all_joining(&self) -> Result<Vec<Joining>, Cause> {
+        let mut all = Vec::new();
+        for further in self.wish.division.further.iter().filter(|further| further.weight > 0) {
+            match self.joining(&further.service, &[]).await {
+                Ok(joining) => all.push(joining),
+                Err(Cause::Find(FindError::NoService { .. })) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(all)
     }
 
     /// Makes the action of a backend that leads to our Pods and has none, or one that was reset. None if it is not such a backend.
@@ -187,6 +196,14 @@ impl Finder<'_> {
     }
 }
 
+/// For each port of stable, by its number and by its name, the one of another Service that leads to the same port of a Pod. An
+/// experiment's Service has the numbers of its containers' ports (`experiments/experiment.go` of Argo Rollouts).
+fn same_ports(stable: &Service, other: &Service) -> Vec<(ServicePort, ServicePort)> {
+    let names = |port: &Port| [Some(port.number.to_string()), port.name.clone()].into_iter().flatten().map(ServicePort);
+    let with_own = |written: ServicePort| same_port(stable, &written, other).map(|own| (written, own));
+    stable.ports.iter().flat_map(names).filter_map(with_own).collect()
+}
+
 /// The port of `other` that leads where this port of `stable` does: one of the same name or number, else one with the same target,
 /// else its only one.
 fn same_port(stable: &Service, port: &ServicePort, other: &Service) -> Option<ServicePort> {
@@ -211,7 +228,6 @@ fn is_reset(action: &Action, services: &Services) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Port;
 
     fn service(ports: &[(&str, u16, &str)]) -> Service {
         let port = |&(name, number, target): &(&str, u16, &str)| Port {

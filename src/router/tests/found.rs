@@ -309,6 +309,9 @@ async fn an_experiment_gets_its_group_its_part_and_leaves_at_once() {
     });
     answer.unwrap();
     assert_eq!(fake.weights("http"), [170, 20, 10]);
+    // Whoever took it out of the Ingress meanwhile did so in vain.
+    let (_, said) = fake.announcements().pop().unwrap();
+    assert_eq!(said.joining.iter().map(|joining| joining.service.as_str()).collect::<Vec<_>>(), ["exp"]);
     let recorded = json!({"weights": {"additional": [{"serviceName": "exp", "weight": 5}]}});
     rollout.status.canary = serde_json::from_value(recorded).unwrap();
     // It has ended: its Pods are gone, and nobody waits for them.
