@@ -44,6 +44,7 @@ mod follow;
 mod gate;
 mod guard;
 mod hold;
+mod let_in;
 mod locks;
 mod passage;
 mod plan;

@@ -219,6 +219,18 @@ impl Split {
         Ok(if groups == observed { Plan::AlreadyTrue } else { Plan::Write(groups) })
     }
 
+    /// These, and behind them the further groups that are to have traffic and are not among them: with nothing yet. None where
+    /// none is missing.
+    pub(super) fn with_missing(&self, observed: &[WeightedGroup]) -> Option<Vec<WeightedGroup>> {
+        let ours = self.groups_in(observed).ok()?;
+        let wished = ours.further.iter().zip(&self.division.further).filter(|(_, part)| part.weight > 0);
+        let missing =
+            wished.filter_map(|(group, _)| group.clone()).filter(|group| weight_of(observed, group).is_none());
+        let groups: Vec<_> =
+            observed.iter().cloned().chain(missing.map(|group| WeightedGroup { group, weight: 0 })).collect();
+        (groups.len() > observed.len()).then_some(groups)
+    }
+
     /// The numbers that a writer who follows an announcement of this split comes to: as [`Split::plan`] writes them, from
     /// what a rule showed before anything was doubled.
     pub(super) fn announced(&self, observed: &[WeightedGroup]) -> Result<Vec<WeightedGroup>, Refusal> {

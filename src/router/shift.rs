@@ -104,6 +104,7 @@ impl Shift<'_> {
     pub(super) async fn pass(&mut self) -> Result<Instant, Unfinished> {
         let found = self.find().await?;
         self.clear_routes(&found).await?;
+        self.let_in(&found).await?;
         let (passage, looked) = self.pass_gates(&found).await?;
         let (seen, moved) = match &passage.split {
             Some(split) if self.planned(&found, split, &looked)?.is_empty() => {
@@ -276,17 +277,11 @@ impl Shift<'_> {
         Ok(turns.await)
     }
 
-    /// Right before a write: Pods that were looked at a while ago are looked at again. Where no call is there to say so, the
-    /// Rollout must still mean this wish, too. The rules are read again in a moment, with their locks.
+    /// Right before a write: the wish is still meant, and Pods that were looked at a while ago are looked at again. The rules
+    /// are read again in a moment, with their locks.
     async fn look_again(&mut self, split: &Split, passage: &Passage, looked: &Observation) -> Result<(), Unfinished> {
+        self.check_meant().await?;
         let on_our_own = self.calls.is_empty();
-        if on_our_own {
-            let metadata = &self.ask.rollout.metadata;
-            let now = self.means.cluster.rollout(&metadata.namespace, &metadata.name).await?;
-            if !self.ask.is_meant_by(&now, &self.means.settings) {
-                return Err(Cause::Outdated.into());
-            }
-        }
         if on_our_own || looked.began.elapsed() > GATE_INTERVAL {
             let again = self.let_through(split, looked).await?;
             if again.split != passage.split {
@@ -294,6 +289,16 @@ impl Shift<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where no call is there to say so, the Rollout must still mean this wish.
+    pub(super) async fn check_meant(&self) -> Result<(), Unfinished> {
+        if !self.calls.is_empty() {
+            return Ok(());
+        }
+        let metadata = &self.ask.rollout.metadata;
+        let now = self.means.cluster.rollout(&metadata.namespace, &metadata.name).await?;
+        if self.ask.is_meant_by(&now, &self.means.settings) { Ok(()) } else { Err(Cause::Outdated.into()) }
     }
 
     /// Observes until every rule shows the division. Only an observation that began after the writes proves anything.
@@ -355,7 +360,7 @@ impl Shift<'_> {
     ///
     /// The task goes on when nobody waits for it any more: what was sent may arrive, and until that is known the rules stay
     /// locked.
-    async fn write(
+    pub(super) async fn write(
         &self,
         split: &Split,
         rules: &[RuleArn],
@@ -370,6 +375,9 @@ impl Shift<'_> {
                     balancer.set_weights(&rule, &groups, turn).await.map_err(|error| (rule.arn().clone(), error))?;
                     let (from, to) = (weights(split, &rule.groups()), weights(split, &groups));
                     info!(rollout, rule = %rule.arn(), from, to, "weights written");
+                    for added in groups.iter().filter(|held| rule.weight_of(&held.group).is_none()) {
+                        info!(rollout, rule = %rule.arn(), group = %added.group, "target group added to the rule");
+                    }
                     Ok(())
                 }
             });

@@ -325,3 +325,21 @@ async fn an_experiment_gets_its_group_its_part_and_leaves_at_once() {
     let (_, said) = fake.announcements().pop().unwrap();
     assert_eq!((said.leaving, said.weights.len()), (vec!["exp".to_owned()], 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_experiments_group_that_no_rule_knows_comes_in_with_nothing_so_that_its_targets_are_checked() {
+    let (fake, rollout) = found(Maker::Somebody);
+    fake.select("exp", "exp", 40..41);
+    fake.bind("shop/exp", "exp", Maker::Somebody);
+    let router = router(&fake);
+    let further = [experiment(5)];
+    let (answer, ()) = tokio::join!(router.set_weight(&rollout, 10, &further), async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(fake.weights("http"), [100, 0, 0]);
+        fake.register("exp", 40..41);
+    });
+    answer.unwrap();
+    assert_eq!(fake.weights("http"), [85, 10, 5]);
+    let writes = fake.calls().into_iter().filter(|call| call.starts_with("write")).count();
+    assert_eq!(writes, 2);
+}

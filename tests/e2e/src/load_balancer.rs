@@ -74,6 +74,11 @@ impl Balancer {
         Self::holding(client, stable, canary).await?.with_context(|| format!("{listener} has no rule"))
     }
 
+    /// Creates a target group that no rule knows.
+    pub(crate) async fn further_group(&self, name: &str) -> anyhow::Result<String> {
+        target_group(&self.client, name).await
+    }
+
     /// The one whose rules hold both groups; nothing if there is none (yet). Default rules count too.
     pub(crate) async fn holding(client: Client, stable: String, canary: String) -> anyhow::Result<Option<Self>> {
         let groups = client.describe_target_groups().target_group_arns(&stable).send().await;

@@ -98,13 +98,13 @@ pub(crate) fn ingress(name: &str, services: Services, listen: &str) -> Value {
 }
 
 /// A binding as a person writes it.
-pub(crate) fn binding(kind: Kind, service: &str, target_group: &str) -> Value {
+pub(crate) fn binding(kind: Kind, service: &str, port: u16, target_group: &str) -> Value {
     json!({
         "apiVersion": kind.api_version(),
         "kind": kind.kind,
         "metadata": { "name": service },
         "spec": {
-            "serviceRef": { "name": service, "port": 80 },
+            "serviceRef": { "name": service, "port": port },
             "targetGroupARN": target_group,
             "targetType": "ip",
         },

@@ -162,13 +162,16 @@ impl<'a> World<'a> {
         services: Services,
         balancer: &Balancer,
     ) -> anyhow::Result<()> {
+        self.create_binding(kind, services.first, 80, &balancer.stable).await?;
+        self.create_binding(kind, services.second, 80, &balancer.canary).await
+    }
+
+    /// Creates a TargetGroupBinding, as a person would.
+    pub(crate) async fn create_binding(&self, kind: Kind, service: &str, port: u16, group: &str) -> anyhow::Result<()> {
         let bindings = custom_resources::bindings(&self.client(), kind, &self.namespace);
-        for (service, group) in [(services.first, &balancer.stable), (services.second, &balancer.canary)] {
-            let binding: DynamicObject = serde_json::from_value(objects::binding(kind, service, group))?;
-            let created = bindings.create(&PostParams::default(), &binding).await;
-            created.with_context(|| format!("cannot bind Service {service}"))?;
-        }
-        Ok(())
+        let binding: DynamicObject = serde_json::from_value(objects::binding(kind, service, port, group))?;
+        let created = bindings.create(&PostParams::default(), &binding).await;
+        created.map(drop).with_context(|| format!("cannot bind Service {service}"))
     }
 
     /// The target group that a binding of a Service names; of several, the one that was made for this Ingress.

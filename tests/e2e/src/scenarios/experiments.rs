@@ -1,33 +1,63 @@
 //! An experiment with a part of the traffic: the rollouts controller makes its Service in mid-update and deletes it right after.
 
 use anyhow::{Context, ensure};
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
 use lab::Weights;
+use lab::kubernetes::Kind;
 use lab::load_balancer_controller::LbcConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::updates::{self, Played, REPLICAS};
+use crate::application::PORT;
 use crate::customers::Customers;
+use crate::load_balancer::{self, Balancer};
 use crate::objects::{self, ROOT, Web, plugin};
 use crate::rival::Rival;
 use crate::rollout::{Rollout, Seen};
-use crate::rollouts::PLUGIN;
+use crate::rollouts::{PLUGIN, SCENARIO_PREFIX};
 use crate::world::{STABLE_AND_CANARY, World};
 
 /// The canary's weight before, during and after the experiment, and the experiment's own.
 const CANARY: u32 = 20;
 const EXPERIMENT: u32 = 30;
 
-/// Through an Ingress that a load balancer controller follows.
+/// The Service of an experiment that was given a name.
+const SERVICE: &str = "web-try";
+
+/// Through an Ingress that a load balancer controller follows. The experiment's target group comes and goes with its Service.
 pub(super) async fn through_an_ingress(world: &World<'_>) -> anyhow::Result<()> {
     let rival = Rival::start(world, LbcConfig::idle(5));
-    rival.beside(play(world, &rival)).await
+    let story = async {
+        world.create_services(STABLE_AND_CANARY).await?;
+        world.create_ingress(objects::ingress(ROOT, STABLE_AND_CANARY, r#"[{"HTTP": 80}, {"HTTPS": 443}]"#)).await?;
+        let balancer = rival.balancer(world, ROOT, STABLE_AND_CANARY).await?;
+        let template = json!({ "name": "try", "specRef": "canary", "weight": EXPERIMENT });
+        play(world, &balancer, template, 2).await
+    };
+    rival.beside(story).await
 }
 
-async fn play(world: &World<'_>, rival: &Rival) -> anyhow::Result<()> {
-    world.create_services(STABLE_AND_CANARY).await?;
-    world.create_ingress(objects::ingress(ROOT, STABLE_AND_CANARY, r#"[{"HTTP": 80}, {"HTTPS": 443}]"#)).await?;
-    let balancer = rival.balancer(world, ROOT, STABLE_AND_CANARY).await?;
-    let template = json!({ "name": "try", "specRef": "canary", "weight": EXPERIMENT });
+/// With a target group that somebody bound to the experiment's Service before there was one. No rule knows it.
+pub(super) async fn through_a_binding(world: &World<'_>) -> anyhow::Result<()> {
+    let rival = Rival::start(world, LbcConfig::idle(6));
+    let story = async {
+        world.create_services(STABLE_AND_CANARY).await?;
+        let client = load_balancer::client(world.environment.lab.endpoint());
+        let name = world.namespace.trim_start_matches(SCENARIO_PREFIX);
+        let balancer = Balancer::default_action(client, name, LoadBalancerTypeEnum::Application).await?;
+        let further = balancer.further_group(SERVICE).await?;
+        world.create_bindings(Kind::TARGET_GROUP_BINDING, STABLE_AND_CANARY, &balancer).await?;
+        // The rollouts controller numbers the Service's port after the container's.
+        world.create_binding(Kind::TARGET_GROUP_BINDING, SERVICE, PORT, &further).await?;
+        let template =
+            json!({ "name": "try", "specRef": "canary", "weight": EXPERIMENT, "service": { "name": SERVICE } });
+        play(world, &balancer, template, 3).await
+    };
+    rival.beside(story).await
+}
+
+/// One update. Afterwards each rule holds so many groups.
+async fn play(world: &World<'_>, balancer: &Balancer, template: Value, ends_with: usize) -> anyhow::Result<()> {
     let steps = json!([
         { "setWeight": CANARY },
         { "experiment": { "duration": "10s", "templates": [template] } },
@@ -40,12 +70,12 @@ async fn play(world: &World<'_>, rival: &Rival) -> anyhow::Result<()> {
         world.create_rollout(Web { replicas: REPLICAS, services: STABLE_AND_CANARY, canary, routing }).await?;
     rollout.until_installed().await?;
     let lab = &world.environment.lab;
-    let customers = Customers::come(lab, &balancer, &balancer.stable, REPLICAS).await?;
+    let customers = Customers::come(lab, balancer, &balancer.stable, REPLICAS).await?;
     let end = bring_version_2(&rollout).await;
     let end = end.with_context(|| format!("customers so far: {:?}", customers.outcomes()))?;
     let targets = world.addresses(&end.status.stable_rs).await?;
     let customers = customers.leave(lab, &balancer.canary, &balancer.stable, &targets).await?;
-    let history = world.history(&balancer, STABLE_AND_CANARY, &end).await?;
+    let history = world.history(balancer, STABLE_AND_CANARY, &end).await?;
 
     let roles = &history.roles;
     let split = |weights: &Weights| {
@@ -62,7 +92,7 @@ async fn play(world: &World<'_>, rival: &Rival) -> anyhow::Result<()> {
             rule.states
         );
         let (_, last) = rule.states.last().context("a rule never had weights")?;
-        ensure!(last.len() == 2 && split(last) == (100, 0), "rule {} ended with {last:?}", rule.arn);
+        ensure!(last.len() == ends_with && split(last) == (100, 0), "rule {} ended with {last:?}", rule.arn);
     }
     updates::judge_failures(&Played { history, customers })?;
     let warnings = world.warnings().await?;
