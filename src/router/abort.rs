@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::answer::{self, Answer, Stage};
+use super::means::Means;
 use super::progress::Ask;
 use super::report::Report;
-use super::shift::Means;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -12,9 +12,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::means::Means;
 use super::plan::{Division, Groups, Split};
 use super::routes::Managed;
-use super::shift::Means;
 use super::unfinished::Cause;
 use super::wish::{Services, Source, Wish};
 use crate::alb::{LoadBalancer, Rule, RuleArn, Tags, TargetGroupArn};

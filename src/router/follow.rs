@@ -16,10 +16,11 @@ use super::OBSERVATION_STANDS;
 use super::abort::HostWatch;
 use super::guard::{self, Deviation};
 use super::hold::Calls;
+use super::means::Means;
 use super::progress::Ask;
 use super::report::Report;
 use super::routes::Managed;
-use super::shift::{GATE_INTERVAL, Glance, Means, Shift, Track};
+use super::shift::{GATE_INTERVAL, Glance, Shift, Track};
 use super::unfinished::{Cause, Retry, delays};
 use crate::alb::{RuleArn, Urgency};
 

@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
-use super::Settings;
 use super::echo::Echo;
 use super::find::{self, Finder, Found, KnownTags};
 use super::hold::Calls;
-use super::locks::{Locked, RuleLocks};
+use super::locks::Locked;
+use super::means::Means;
 use super::passage::{Gatekeeper, Passage, toward};
 use super::plan::{Direction, Plan, Split, ratio};
 use super::progress::{Ask, Sight};
@@ -24,9 +24,8 @@ use super::report::Report;
 use super::routes::{self, Managed};
 use super::settle::{Shown, written_as};
 use super::unfinished::{Cause, Unfinished, delays};
-use super::wish::{HANDS_OFF, Wish};
+use super::wish::HANDS_OFF;
 use crate::alb::{LoadBalancer, Observation, Rule, RuleArn, Turn, Urgency, WeightedGroup};
-use crate::cluster::Cluster;
 
 /// How long written weights may stay unseen before everything is read and planned anew: either AWS's answer is stale
 /// or somebody else wrote.
@@ -37,26 +36,6 @@ pub(super) const GATE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A write that has waited for so long waits for others of the same account, and people should know.
 const IN_A_QUEUE: Duration = Duration::from_secs(2);
-
-/// What all shifts work with.
-#[derive(Clone, Debug)]
-pub(super) struct Means {
-    pub(super) settings: Arc<Settings>,
-    pub(super) balancer: Arc<dyn LoadBalancer>,
-    pub(super) cluster: Arc<dyn Cluster>,
-    pub(super) locks: Arc<RuleLocks>,
-}
-
-impl Means {
-    /// The load balancer, in the name of whom the wish is to be carried out.
-    pub(super) fn balancer_for(&self, wish: &Wish) -> Arc<dyn LoadBalancer> {
-        let balancer = Arc::clone(&self.balancer);
-        match &wish.role {
-            Some(role) => balancer.assuming(role),
-            None => balancer,
-        }
-    }
-}
 
 /// What is known of a Rollout's rules, from pass to pass.
 #[derive(Debug, Default)]
