@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use lab::kubernetes::{Effect, Fault, Kind, Verb};
 use serde_json::{Value, json};
-use trafficrouter_alb::cluster::{Announcement, Cluster as _, Error, ErrorKind, Event, ServicePort, Stickiness};
+use trafficrouter_alb::cluster::{
+    Announcement, Cluster as _, Error, ErrorKind, Event, Joining, ServicePort, Stickiness,
+};
 use trafficrouter_alb::rollout::Metadata;
 
 use super::World;
@@ -245,11 +247,13 @@ async fn all_of_an_announcement_is_one_patch() -> Result<()> {
     let annotations = json!({"my.prefix/actions.a": old, ACTION: action(0), MANAGED: r#"{"web":["y"]}"#});
     let metadata = json!({"name": "web", "namespace": "shop", "annotations": annotations});
     world.objects.create(Kind::INGRESS, json!({"metadata": metadata, "spec": {}}))?;
+    let port = |text: &str| ServicePort(text.to_owned());
     let wished = Announcement {
         prefix: "my.prefix".to_owned(),
         weights: [weights(10), vec![("extra".to_owned(), 0)]].concat(),
+        joining: vec![Joining { service: "extra".to_owned(), ports: vec![(port("80"), port("8080"))] }],
         leaving: vec!["gone".to_owned()],
-        root: Some(("root".to_owned(), ServicePort("http".to_owned()))),
+        root: Some(("root".to_owned(), port("http"))),
         stickiness: Some(Stickiness { enabled: true, seconds: 60 }),
         ..announcement(Vec::new())
     };
@@ -268,7 +272,7 @@ async fn all_of_an_announcement_is_one_patch() -> Result<()> {
         json!({"type": "forward", "forwardConfig": {"targetGroups": groups, "targetGroupStickinessConfig": sticky}})
     };
     let extra = |port: Value| json!({"serviceName": "extra", "servicePort": port, "weight": 0});
-    assert_eq!(read("my.prefix/actions.a")?, expected(json!(80), extra(json!(80))));
+    assert_eq!(read("my.prefix/actions.a")?, expected(json!(80), extra(json!(8080))));
     assert_eq!(read("my.prefix/actions.root")?, expected(json!("http"), extra(json!("http"))));
     Ok(())
 }
