@@ -186,12 +186,16 @@ impl Fake {
 
     /// The Service's Pods are registered in the group, port 80, since this one made the binding.
     pub(super) fn bind(&self, place: &str, group_name: &str, maker: Maker) {
+        self.bind_port(place, "80", group_name, maker);
+    }
+
+    pub(super) fn bind_port(&self, place: &str, port: &str, group_name: &str, maker: Maker) {
         let (namespace, service) = place.split_once('/').unwrap();
         self.state().bindings.push(Binding {
             namespace: namespace.to_owned(),
             name: format!("{group_name}-binding"),
             service: service.to_owned(),
-            port: ServicePort("80".to_owned()),
+            port: ServicePort(port.to_owned()),
             group: group(group_name).as_str().to_owned(),
             maker,
         });

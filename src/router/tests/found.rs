@@ -328,9 +328,11 @@ async fn an_experiment_gets_its_group_its_part_and_leaves_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_experiments_group_that_no_rule_knows_comes_in_with_nothing_so_that_its_targets_are_checked() {
-    let (fake, rollout) = found(Maker::Somebody);
+    let (fake, mut rollout) = found(Maker::Somebody);
     fake.select("exp", "exp", 40..41);
-    fake.bind("shop/exp", "exp", Maker::Somebody);
+    // Its port is not the author's to say.
+    edit_entry(&mut rollout, |entry| *entry = json!({"servicePort": 80}));
+    fake.bind_port("shop/exp", "8080", "exp", Maker::Somebody);
     let router = router(&fake);
     let further = [experiment(5)];
     let (answer, ()) = tokio::join!(router.set_weight(&rollout, 10, &further), async {
