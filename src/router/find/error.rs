@@ -76,7 +76,8 @@ pub(crate) enum FindError {
     )]
     WhichPort { ingress: String, action: String, service: String, ports: String },
     #[error(
-        "Service {service} has no port that leads where port {port} of Service {stable} does; give it one of the same number or name"
+        "Service {service} has no port that leads where port {port} of Service {stable} does; the rollouts controller gives an \
+         experiment's Service the ports that its containers list, so list that one under ports"
     )]
     NoSamePort { service: String, stable: String, port: String },
     #[error(

@@ -204,8 +204,8 @@ fn same_ports(stable: &Service, other: &Service) -> Vec<(ServicePort, ServicePor
     stable.ports.iter().flat_map(names).filter_map(with_own).collect()
 }
 
-/// The port of `other` that leads where this port of `stable` does: one of the same name or number, else one with the same target,
-/// else its only one.
+/// The port of `other` that leads where this port of `stable` does: one of the same name or number, else one with the same target. A
+/// port that leads elsewhere is no guess to make.
 fn same_port(stable: &Service, port: &ServicePort, other: &Service) -> Option<ServicePort> {
     if other.port(port).is_some() {
         return Some(port.clone());
@@ -213,8 +213,7 @@ fn same_port(stable: &Service, port: &ServicePort, other: &Service) -> Option<Se
     let target = stable.port(port).map(|port| port.target.as_str());
     let leads_to =
         |target: &str| other.ports.iter().find(|own| own.target == target || own.name.as_deref() == Some(target));
-    let only = if let [only] = other.ports.as_slice() { Some(only) } else { None };
-    let found = target.and_then(leads_to).or(only)?;
+    let found = target.and_then(leads_to)?;
     Some(ServicePort(found.number.to_string()))
 }
 
@@ -253,7 +252,7 @@ mod tests {
             ("80", &stable, Some("80")),
             ("web", &stable, Some("web")),
             ("82", &experiment, None),
-            ("80", &lone, Some("3000")),
+            ("80", &lone, None),
             ("80", &none, None),
         ] {
             let found = same_port(&stable, &ServicePort(port.to_owned()), other);

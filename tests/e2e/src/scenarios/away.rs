@@ -18,7 +18,7 @@ use crate::rollouts::PLUGIN;
 use crate::world::{STABLE_AND_CANARY, World};
 use crate::{checks, controller_log};
 
-/// Longer than the plugin holds a call, and than the controller waits before it tries again.
+/// Longer than the plugin holds a call.
 const AWAY_FOR: Duration = Duration::from_secs(60);
 
 /// When it goes.

@@ -1,4 +1,4 @@
-//! An experiment with a part of the traffic: the rollouts controller makes its Service in mid-update and deletes it right after.
+//! An experiment with a part of the traffic: the rollouts controller makes its Service in mid-update and deletes it with its pods.
 
 use anyhow::{Context, ensure};
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
