@@ -20,8 +20,9 @@ use crate::application;
 /// The one Node.
 const NODE: &str = "stand-in";
 
-/// From being placed until ready.
-const START_UP: Duration = Duration::from_secs(1);
+/// From being placed until ready. Longer than the usual registrar takes: a Pod that a step lets go is out of its group before the
+/// one that comes for it is ready, and the host moves a Service for that one.
+const START_UP: Duration = Duration::from_millis(1500);
 
 /// How long a Pod that was told to go still serves, as with a `preStop` hook: longer than any registrar here takes to take it
 /// out of its groups. Without that, requests fail whatever a traffic router does.

@@ -194,7 +194,7 @@ impl Story {
         let installed = rollout.until_healthy_and_true().await?;
         let customers = Customers::come(&environment.lab, &balancer, &balancer.stable, self.replicas).await?;
 
-        let mut stage = Stage::open(world, &rollout, &balancer, &installed);
+        let mut stage = Stage::open(world, &rollout, &balancer, &installed, dynamic);
         for act in self.acts {
             let done = stage.play(act).await;
             done.with_context(|| format!("{act:?}; customers so far: {:?}", customers.outcomes()))?;

@@ -35,7 +35,8 @@ pub(super) enum Act {
     KillController { at: u32 },
     /// As soon as a rule has this share, that is before the plugin can have said so: SIGKILL for the plugin.
     KillPlugin { at: u32 },
-    /// Goes from pause to pause until the one after this weight.
+    /// Goes from pause to pause until the one after this weight, and until the controller knows how many Pods that leaves: one
+    /// that is told to abort before takes stable for whole, and asks it to carry everything with the Pods that are left.
     PausedAt(u32),
     /// Goes from pause to pause until the newest version is stable, wherever its traffic is.
     Promoted,
@@ -54,6 +55,8 @@ pub(super) struct Stage<'a> {
     hashes: BTreeMap<&'static str, String>,
     /// The newest version's.
     newest: String,
+    /// With `dynamicStableScale`: how many Pods all versions have together once stable has let go of what a weight does not need.
+    together: Option<u32>,
 }
 
 impl Act {
@@ -65,9 +68,16 @@ impl Act {
 
 impl<'a> Stage<'a> {
     /// Version 1 is there, as it was seen.
-    pub(super) fn open(world: &'a World<'a>, rollout: &'a Rollout, balancer: &'a Balancer, first: &Seen) -> Self {
+    pub(super) fn open(
+        world: &'a World<'a>,
+        rollout: &'a Rollout,
+        balancer: &'a Balancer,
+        first: &Seen,
+        dynamic: bool,
+    ) -> Self {
         let newest = first.status.current_pod_hash.clone();
-        Self { world, rollout, balancer, hashes: BTreeMap::from([("1", newest.clone())]), newest }
+        let together = dynamic.then_some(first.status.replicas);
+        Self { world, rollout, balancer, hashes: BTreeMap::from([("1", newest.clone())]), newest, together }
     }
 
     /// The pod template hash of a version.
@@ -97,7 +107,12 @@ impl<'a> Stage<'a> {
             Act::LosePod(version) => self.world.lose_pod(self.hash(version)?).await,
             Act::KillController { at } => self.kill_controller(at).await,
             Act::KillPlugin { at } => self.kill_plugin(at).await,
-            Act::PausedAt(weight) => self.advance("paused", |seen| paused_at(seen, weight)).await,
+            Act::PausedAt(weight) => {
+                self.advance("paused", |seen| paused_at(seen, weight)).await?;
+                let Some(together) = self.together else { return Ok(()) };
+                let known = |seen: &Seen| paused_at(seen, weight) && seen.status.replicas == together;
+                self.rollout.until(&format!("paused, with {together} Pods"), known).await.map(drop)
+            }
             Act::Promoted => {
                 let newest = self.newest.clone();
                 self.advance("promoted", |seen| seen.status.stable_rs == newest).await
