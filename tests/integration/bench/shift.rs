@@ -3,6 +3,7 @@
 //!
 //! Each contender has a lab of its own, and they take turns. Times are printed and not asserted; the calls of a raise are counted.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,14 +61,20 @@ impl Asked {
 /// A plugin that raises the weight of one rule.
 struct Contender {
     shop: Shop,
+    kubernetes: KubernetesApi,
+    _kubeconfig: tempfile::NamedTempFile,
     host: Host,
     rollout: Value,
     took: Vec<Duration>,
     asked: Vec<Asked>,
+    /// What Kubernetes is asked in each raise, by verb and resource.
+    asked_kubernetes: Vec<BTreeMap<String, u64>>,
 }
 
 impl Contender {
-    async fn start(gates: bool, kubeconfig: &str) -> Result<Self> {
+    async fn start(gates: bool) -> Result<Self> {
+        let (kubernetes, kubeconfig) = pods()?;
+        let path = kubeconfig.path().to_str().context("a path of a temporary file is text")?;
         let binary =
             PathBuf::from(std::env::var("DIST_BINARY").context("DIST_BINARY names no binary: run `make bench-shift`")?);
         let shop = Shop::open().await?;
@@ -80,7 +87,7 @@ impl Contender {
             ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", shop.lab.endpoint()),
             ("AWS_ACCESS_KEY_ID", "lab"),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
-            ("KUBECONFIG", kubeconfig),
+            ("KUBECONFIG", path),
         ];
         let host = Host::start(&binary, &["--allow", "shop=*"], &env)?;
         host.connect().await?;
@@ -91,13 +98,29 @@ impl Contender {
         let mut rollout = host::rollout("shop", "web", &entry);
         let dynamic = rollout.pointer_mut("/spec/strategy/canary/dynamicStableScale").context("the Rollout says so")?;
         *dynamic = json!(false);
-        Ok(Self { shop, host, rollout, took: Vec::new(), asked: Vec::new() })
+        Ok(Self {
+            shop,
+            kubernetes,
+            _kubeconfig: kubeconfig,
+            host,
+            rollout,
+            took: Vec::new(),
+            asked: Vec::new(),
+            asked_kubernetes: Vec::new(),
+        })
     }
 
     async fn raise(&mut self, weight: u32) -> Result<()> {
         let before = Asked::so_far(&self.shop);
+        let before_in_kubernetes = self.kubernetes.counts();
         self.took.push(self.host.set_weight(&self.rollout, weight).await?);
         self.asked.push(Asked::so_far(&self.shop).since(before));
+        let mut asked_kubernetes = self.kubernetes.counts();
+        for (request, count) in &mut asked_kubernetes {
+            *count -= before_in_kubernetes.get(request).unwrap_or(&0);
+        }
+        asked_kubernetes.retain(|_, count| *count > 0);
+        self.asked_kubernetes.push(asked_kubernetes);
         assert_eq!(self.shop.weights_of(&self.shop.arns.http_rule).await?, format!("{}:{weight}", 100 - weight));
         Ok(())
     }
@@ -106,10 +129,8 @@ impl Contender {
 #[tokio::test]
 #[ignore = "run by make bench-shift, on the binary of make dist"]
 async fn shift() -> Result<()> {
-    let (_kubernetes, kubeconfig) = pods()?;
-    let kubeconfig = kubeconfig.path().to_str().context("a path of a temporary file is text")?;
-    let mut gated = Contender::start(true, kubeconfig).await?;
-    let mut open = Contender::start(false, kubeconfig).await?;
+    let mut gated = Contender::start(true).await?;
+    let mut open = Contender::start(false).await?;
     let plain = Shop::open().await?;
     let client = plain.client();
     let mut bare = Vec::new();
@@ -142,6 +163,13 @@ async fn shift() -> Result<()> {
     // Only the group that gets more is looked at.
     let looks = Asked { describe_target_health: 1, all: 5, ..looks };
     assert_eq!(gated.asked, vec![looks; RAISES as usize]);
+    // A gate asks for the Service and its Pods. Which Nodes are not ready is known for a while.
+    let looks = BTreeMap::from(["get services", "list pods"].map(|request| (request.to_owned(), 1)));
+    for asked in &mut gated.asked_kubernetes {
+        asked.remove("list nodes");
+    }
+    assert_eq!(gated.asked_kubernetes, vec![looks; RAISES as usize]);
+    assert_eq!(open.asked_kubernetes, vec![BTreeMap::new(); RAISES as usize]);
     Ok(())
 }
 
