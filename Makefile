@@ -117,6 +117,10 @@ bench-doors: $(DIST) target/hosts/grpc $(PEER) ## our doors against a plugin in 
 bench-shift: $(DIST) $(HOST) ## a raise beside the SDK calls that it cannot do without, in one run
 	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture bench::shift
 
+.PHONY: bench-many
+bench-many: $(DIST) $(HOST) ## 200 Rollouts that a fresh plugin has to find everything for
+	DIST_BINARY=$(abspath $(DIST)) $(CARGO) test --locked --test integration -- --ignored --nocapture bench::many
+
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz ## each fuzz target for FUZZ_SECONDS (60), from the bytes in tests/data/wire; needs a nightly toolchain
 	fuzz/seed.sh

@@ -4,6 +4,7 @@
 //! The call is UpdateHash, for which both plugins decode a whole Rollout and do nothing. One Go host drives all, so its
 //! own share of the times (Go's encoders, the scheduler) is the same for both netrpc columns.
 
+mod many;
 mod shift;
 
 use std::path::{Path, PathBuf};
