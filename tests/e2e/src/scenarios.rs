@@ -68,6 +68,7 @@ const OTHERS: &[(&str, Try)] = &[
     ("route_ingress", |world| Box::pin(routes::through_an_ingress(world))),
     ("route_of_our_own", |world| Box::pin(routes::of_our_own(world))),
     ("experiment_ingress", |world| Box::pin(experiments::through_an_ingress(world))),
+    ("experiment_gone_at_once", |world| Box::pin(experiments::gone_at_once(world))),
     ("experiment_bindings", |world| Box::pin(experiments::through_a_binding(world))),
     ("race_stopped", |world| Box::pin(races::rival_stopped(world))),
 ];

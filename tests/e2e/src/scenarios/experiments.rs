@@ -12,6 +12,7 @@ use crate::application::PORT;
 use crate::customers::Customers;
 use crate::load_balancer::{self, Balancer};
 use crate::objects::{self, ROOT, Web, plugin};
+use crate::progress::say;
 use crate::rival::Rival;
 use crate::rollout::{Rollout, Seen};
 use crate::rollouts::{PLUGIN, SCENARIO_PREFIX};
@@ -24,15 +25,34 @@ const EXPERIMENT: u32 = 30;
 /// The Service of an experiment that was given a name.
 const SERVICE: &str = "web-try";
 
+/// An experiment, and what is left of it.
+struct Experiment {
+    template: Value,
+    /// `scaleDownDelaySeconds` of the step; the host's own is 30.
+    scale_down_delay: Option<u32>,
+    /// So many groups each rule holds afterwards.
+    ends_with: usize,
+}
+
 /// Through an Ingress that a load balancer controller follows. The experiment's target group comes and goes with its Service.
 pub(super) async fn through_an_ingress(world: &World<'_>) -> anyhow::Result<()> {
+    behind_an_ingress(world, None).await
+}
+
+/// The same, but its pods are told to go, and its Service is deleted, before anybody is asked for other weights. Whoever routes,
+/// requests may be lost then; the load balancer controller must not be stuck with a Service that is gone.
+pub(super) async fn gone_at_once(world: &World<'_>) -> anyhow::Result<()> {
+    behind_an_ingress(world, Some(0)).await
+}
+
+async fn behind_an_ingress(world: &World<'_>, scale_down_delay: Option<u32>) -> anyhow::Result<()> {
     let rival = Rival::start(world, LbcConfig::idle(5));
     let story = async {
         world.create_services(STABLE_AND_CANARY).await?;
         world.create_ingress(objects::ingress(ROOT, STABLE_AND_CANARY, r#"[{"HTTP": 80}, {"HTTPS": 443}]"#)).await?;
         let balancer = rival.balancer(world, ROOT, STABLE_AND_CANARY).await?;
         let template = json!({ "name": "try", "specRef": "canary", "weight": EXPERIMENT });
-        play(world, &balancer, template, 2).await
+        play(world, &balancer, Experiment { template, scale_down_delay, ends_with: 2 }).await
     };
     rival.beside(story).await
 }
@@ -51,16 +71,19 @@ pub(super) async fn through_a_binding(world: &World<'_>) -> anyhow::Result<()> {
         world.create_binding(Kind::TARGET_GROUP_BINDING, SERVICE, PORT, &further).await?;
         let template =
             json!({ "name": "try", "specRef": "canary", "weight": EXPERIMENT, "service": { "name": SERVICE } });
-        play(world, &balancer, template, 3).await
+        play(world, &balancer, Experiment { template, scale_down_delay: None, ends_with: 3 }).await
     };
     rival.beside(story).await
 }
 
-/// One update. Afterwards each rule holds so many groups.
-async fn play(world: &World<'_>, balancer: &Balancer, template: Value, ends_with: usize) -> anyhow::Result<()> {
+/// One update.
+async fn play(world: &World<'_>, balancer: &Balancer, experiment: Experiment) -> anyhow::Result<()> {
+    let Experiment { template, scale_down_delay, ends_with } = experiment;
     let steps = json!([
         { "setWeight": CANARY },
-        { "experiment": { "duration": "10s", "templates": [template] } },
+        { "experiment": {
+            "duration": "10s", "templates": [template], "scaleDownDelaySeconds": scale_down_delay,
+        } },
         { "pause": {} },
         { "setWeight": 50 },
     ]);
@@ -94,7 +117,11 @@ async fn play(world: &World<'_>, balancer: &Balancer, template: Value, ends_with
         let (_, last) = rule.states.last().context("a rule never had weights")?;
         ensure!(last.len() == ends_with && split(last) == (100, 0), "rule {} ended with {last:?}", rule.arn);
     }
-    updates::judge_failures(&Played { history, customers })?;
+    if scale_down_delay == Some(0) {
+        say(format_args!("{}: {} of {} requests failed", world.namespace, customers.failed(), customers.requests()));
+    } else {
+        updates::judge_failures(&Played { history, customers })?;
+    }
     let warnings = world.warnings().await?;
     ensure!(warnings.iter().all(|warning| warning.reason == "WeightsPutBack"), "there were warnings: {warnings:#?}");
     Ok(())
