@@ -194,7 +194,8 @@ impl ControlPlane {
     pub(crate) fn change<T>(&self, call: impl FnOnce(&mut State, Caller) -> T) -> T {
         let mut state = self.state();
         let elapsed = self.shared.started.elapsed();
-        let caller = Caller { elapsed, ms: millis(elapsed), at: self.shared.started_at + elapsed, user_agent: None };
+        let at = self.shared.started_at + elapsed;
+        let caller = Caller { elapsed, ms: millis(elapsed), at, user_agent: None, assumed_role: None };
         state.late.settle(elapsed);
         let result = call(&mut state, caller);
         let entries = state.journal.entries.len();

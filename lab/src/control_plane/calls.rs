@@ -71,6 +71,7 @@ impl ControlPlane {
         wait(met.delay_before).await;
         let result = self.change(|state, mut caller| {
             caller.user_agent = arrived.agent.map(str::to_owned);
+            caller.assumed_role = state.tokens.assumed_role(arrived.access_key).map(str::to_owned);
             state.call(&arrived, work, &met, &caller)
         });
         if result.is_ok() && !met.late.is_zero() {

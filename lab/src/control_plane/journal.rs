@@ -36,6 +36,8 @@ pub struct JournalEntry {
     pub changes: Vec<Change>,
     /// The `User-Agent` of the caller: it tells one writer from another.
     pub user_agent: Option<String>,
+    /// In whose name it was signed, if a role was assumed: `arn:aws:sts::<account>:assumed-role/<name>/<session>`.
+    pub assumed_role: Option<String>,
 }
 
 /// Whether a write took effect.
@@ -118,6 +120,7 @@ pub(crate) struct Caller {
     pub(crate) ms: u64,
     pub(crate) at: SystemTime,
     pub(crate) user_agent: Option<String>,
+    pub(crate) assumed_role: Option<String>,
 }
 
 impl JournalEntry {
@@ -206,6 +209,7 @@ impl Journal {
             outcome,
             changes,
             user_agent: caller.user_agent.clone(),
+            assumed_role: caller.assumed_role.clone(),
         });
     }
 }

@@ -123,6 +123,11 @@ impl Tokens {
         (now >= session.expires).then(ApiError::expired_token)
     }
 
+    /// The role that gave this access key, as `arn:aws:sts::<account>:assumed-role/<name>/<session>`.
+    pub(crate) fn assumed_role(&self, access_key: Option<&str>) -> Option<&str> {
+        self.sessions.get(access_key?).map(|session| session.identity.arn.as_str())
+    }
+
     fn assume_role(
         &mut self,
         input: AssumeRole,
@@ -217,6 +222,8 @@ mod tests {
         assert_eq!(assumed.assumed_role_user.arn, "arn:aws:sts::111111111111:assumed-role/shift/plugin");
         let key = Some(assumed.credentials.access_key_id.as_str());
         assert_eq!(tokens.identity(key).arn, assumed.assumed_role_user.arn);
+        assert_eq!(tokens.assumed_role(key), Some(assumed.assumed_role_user.arn.as_str()));
+        assert_eq!((tokens.assumed_role(Some("lab")), tokens.assumed_role(None)), (None, None));
         let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(tokens.expired(key, after(899)), None);
         let error = tokens.expired(key, after(900)).expect("expired");

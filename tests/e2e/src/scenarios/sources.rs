@@ -2,9 +2,9 @@
 
 use anyhow::ensure;
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
-use lab::Role;
 use lab::kubernetes::Kind;
 use lab::load_balancer_controller::{Edition, LbcConfig};
+use lab::{JournalEntry, Role};
 use serde_json::{Value, json};
 
 use super::updates;
@@ -58,6 +58,9 @@ enum Entry {
 }
 
 const ROLE: &str = "arn:aws:iam::111111111111:role/shift";
+
+/// How STS calls who has assumed it, up to the session's name.
+const ASSUMED: &str = "arn:aws:sts::111111111111:assumed-role/shift/";
 const EXTERNAL_ID: &str = "e2e";
 
 const ONE_INGRESS: MadeBy = MadeBy::Ingresses(&[(ROOT, HTTP)], Edition::StandAlone);
@@ -103,6 +106,22 @@ pub(super) const SOURCES: &[Source] = &[
     },
 ];
 
+/// Every write to the rules was signed in the name of the role.
+fn judge_roles(world: &World<'_>, balancers: &[Balancer]) -> anyhow::Result<()> {
+    let journal = world.environment.lab.journal();
+    let is_shift = |entry: &&JournalEntry| matches!(entry.operation.as_str(), "ModifyRule" | "ModifyListener");
+    let rules = balancers.iter().flat_map(|balancer| &balancer.rules);
+    for rule in rules {
+        let shifts: Vec<_> = journal.iter().filter(is_shift).filter(|entry| entry.change(rule).is_some()).collect();
+        ensure!(!shifts.is_empty(), "nobody wrote {rule}");
+        for shift in shifts {
+            let role = shift.assumed_role.as_deref().unwrap_or_default();
+            ensure!(role.starts_with(ASSUMED), "{shift} was signed by {role:?}, not by {ASSUMED}");
+        }
+    }
+    Ok(())
+}
+
 impl Source {
     /// Plays one update.
     pub(super) async fn play(&'static self, world: &World<'_>) -> anyhow::Result<()> {
@@ -147,7 +166,7 @@ impl Source {
             updates::judge_put_backs(world, rival)?;
         }
         if matches!(self.entry, Entry::Role) {
-            ensure!(lab.counts().contains_key("AssumeRole"), "nobody assumed the role");
+            judge_roles(world, &balancers)?;
         }
         let reasons = world.warning_reasons().await?;
         let expected = ["WeightsPutBack"];
