@@ -290,7 +290,7 @@ impl Router {
             if let Some(found_for) = progress.ask.as_ref().filter(|found_for| found_for.wish == ask.wish) {
                 ask.number = found_for.number;
                 let stage = progress.stage(&ask);
-                return Ok(answer::verify_weight(stage, progress.situation(&ask, Instant::now())));
+                return Ok(answer::verify_weight(stage, progress.situation(&ask)));
             }
         }
         let mut track = Track { was_true: ask.is_recorded(), ..Track::default() };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::answer::{self, Answer, Stage};
@@ -42,7 +41,7 @@ impl HostWatch {
 
     /// The update is held by errors.
     fn holds_the_host(&self, ask: &Ask) -> bool {
-        let situation = self.report.progress().situation(ask, Instant::now());
+        let situation = self.report.progress().situation(ask);
         let held = answer::set_weight(Stage::Underway, situation) == Answer::BlockThenHard;
         ask.wish.abort_while_held && !situation.promoted && !situation.aborted && held
     }

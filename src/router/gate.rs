@@ -130,11 +130,6 @@ impl Side {
         let hash = backends.selector.get(HASH).cloned();
         Self { group: group.clone(), expected: backends.pods.len(), healthy, hash }
     }
-
-    /// The Service selects this version.
-    pub(super) fn selects(&self, hash: &str) -> bool {
-        self.hash.as_deref() == Some(hash)
-    }
 }
 
 fn is_instance(target: &Target) -> bool {
@@ -252,6 +247,5 @@ mod tests {
             assert_eq!(GATES.promotion(stable, canary, "new", false), place, "{stable:?} {canary:?}");
         }
         assert_eq!(Gates { promotion: false, ..GATES }.promotion(&not_yet, &ready, "new", false), Promotion::Stable);
-        assert!(ready.selects("new") && !ready.selects("old"));
     }
 }

@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::answer::{self, Answer};
+use super::gate::HASH;
 use super::progress::{Ask, Progress};
 use super::{SOONEST_ERROR, Settings};
-use crate::cluster::{Cluster, ErrorKind};
+use crate::cluster::{Cluster, ErrorKind, Service};
 
 /// How long after a failed watch the next one begins.
 const WATCH_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the last look before an answer may take.
+const SERVICES_READ_WITHIN: Duration = Duration::from_secs(2);
 
 const GONE: &str = "the router has stopped";
 const SLOW: &str = "AWS or Kubernetes has not answered yet";
@@ -103,7 +107,7 @@ impl Held<'_> {
         loop {
             let (decided, why) = {
                 let known = progress.borrow_and_update();
-                (answer::set_weight(known.stage(ask), known.situation(ask, began)), known.why(ask))
+                (answer::set_weight(known.stage(ask), known.situation(ask)), known.why(ask))
             };
             let why = || why.clone().unwrap_or_else(|| Arc::from(SLOW));
             match decided {
@@ -137,7 +141,8 @@ impl Held<'_> {
                     if progress.borrow().was_settled(ask) {
                         return Ok(());
                     }
-                    if decided == Answer::BlockThenHard {
+                    let known = progress.borrow().clone();
+                    if decided == Answer::BlockThenHard && !self.soft_is_safe(ask, &known).await {
                         return Err(why());
                     }
                     soft(ask, &why());
@@ -145,6 +150,23 @@ impl Held<'_> {
                 }
             }
         }
+    }
+
+    /// After a promotion, and at rest: each group with weight stands behind a Service that selects the stable version. The host may
+    /// have moved their selectors just before it called, so they are read now.
+    async fn soft_is_safe(&self, ask: &Ask, known: &Progress) -> bool {
+        let Some(carrying) = known.carrying(ask).filter(|_| ask.wish.is_promoted()) else { return false };
+        let services = &ask.wish.services;
+        let selects_stable = async |service: &str| {
+            let read = self.cluster.service(&services.namespace, service);
+            let read = timeout(SERVICES_READ_WITHIN, read).await;
+            let Ok(Ok(Service { selector, .. })) = read else { return false };
+            selector.get(HASH).is_some_and(|hash| hash == ask.wish.stable_hash())
+        };
+        let mut situation = known.situation(ask);
+        situation.stable_serves_all = (!carrying.stable || selects_stable(&services.stable).await)
+            && (!carrying.canary || selects_stable(&services.canary).await);
+        answer::set_weight(known.stage(ask), situation) == Answer::BlockThenSoft
     }
 
     /// Ends when the host should look at the Rollout again before anything else: it blocks on us, and sees nothing meanwhile.

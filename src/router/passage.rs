@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::answer::Toward;
 use super::gate::{HASH, Promotion, Share, Side};
 use super::plan::{Direction, Split};
+use super::progress::Carrying;
 use super::unfinished::Cause;
 use super::wish::{Recorded, Wish};
 use crate::alb::{LoadBalancer, Observation, Rule, TargetGroupArn};
@@ -21,8 +22,8 @@ pub(super) struct Passage {
     pub(super) directions: Vec<Direction>,
     /// What the wish still waits for once that is written.
     pub(super) awaits: Option<Cause>,
-    /// Each group with weight stands behind a Service that selects the stable version.
-    pub(super) stable_serves_all: bool,
+    /// It was promoted, and neither group has its Pods: whoever still serves is an old one, and none may go.
+    pub(super) old_pods_serve: bool,
 }
 
 /// What the gates look at.
@@ -51,7 +52,7 @@ impl Gatekeeper<'_> {
             && directions.contains(&Direction::Further)
             && let Some(closed) = self.closed_further().await?
         {
-            return Ok(Passage { split: None, directions, awaits: Some(closed), stable_serves_all: false });
+            return Ok(Passage { split: None, directions, awaits: Some(closed), old_pods_serve: false });
         }
         directions.retain(|direction| *direction != Direction::Further);
         let mut passage = self.between_versions(observation, directions).await?;
@@ -69,7 +70,7 @@ impl Gatekeeper<'_> {
         let gated = wish.gates.rising && !directions.is_empty() && !wish.is_way_back();
         if let Some(awaits) = self.takes_over_too_soon().await? {
             let split = directions.is_empty().then(|| self.split.clone());
-            return Ok(Passage { split, directions, awaits: Some(awaits), stable_serves_all: false });
+            return Ok(Passage { split, directions, awaits: Some(awaits), old_pods_serve: false });
         }
         // What the canary has, or keeps, may stand for other Pods than before: those of another version, behind the same
         // Service. After an abort the host moves that Service to and fro.
@@ -87,7 +88,7 @@ impl Gatekeeper<'_> {
         let sides = try_join(self.stable(), self.canary());
         let (stable, canary) = sides.await?;
         if promotes {
-            return Ok(self.promotion(&stable, &canary, observation, directions));
+            return Ok(self.promotion(&stable, &canary, directions));
         }
         let share = if directions.contains(&Direction::Stable) { self.share_of_stable().await? } else { None };
         let closed = directions.iter().find_map(|direction| self.closed(*direction, &stable, &canary, share));
@@ -95,8 +96,7 @@ impl Gatekeeper<'_> {
             return Ok(self.other_pods(&stable, &canary, observation, closed));
         }
         let split = closed.is_none().then(|| self.split.clone());
-        let stable_serves_all = self.stable_serves_all(&stable, &canary, observation);
-        Ok(Passage { split, directions, awaits: closed, stable_serves_all })
+        Ok(Passage { split, directions, awaits: closed, old_pods_serve: false })
     }
 
     /// The canary gets more. DescribeTargetHealth sees one group a call, so where its Pods are there nobody looks at stable's.
@@ -110,19 +110,12 @@ impl Gatekeeper<'_> {
             self.closed(Direction::Canary, &stable, &canary, None)
         };
         let split = awaits.is_none().then(|| self.split.clone());
-        Ok(Passage { split, directions: vec![Direction::Canary], awaits, stable_serves_all: false })
+        Ok(Passage { split, directions: vec![Direction::Canary], awaits, old_pods_serve: false })
     }
 
-    fn promotion(
-        &self,
-        stable: &Side,
-        canary: &Side,
-        observation: &Observation,
-        directions: Vec<Direction>,
-    ) -> Passage {
+    fn promotion(&self, stable: &Side, canary: &Side, directions: Vec<Direction>) -> Passage {
         let wish = self.wish;
         let hash = wish.stable_hash();
-        let stable_serves_all = self.stable_serves_all(stable, canary, observation);
         let (split, directions, awaits) = match wish.gates.promotion(stable, canary, hash, self.recorded.no_pods) {
             Promotion::Stable => {
                 let closed = directions.iter().find_map(|direction| self.closed(*direction, stable, canary, None));
@@ -134,17 +127,8 @@ impl Gatekeeper<'_> {
             }
             Promotion::AsItIs => (None, directions, Some(self.awaits_promotion(stable, canary))),
         };
-        // With neither group ready, whoever still serves is an old Pod: none may go.
-        let stable_serves_all = stable_serves_all && split.is_some();
-        Passage { split, directions, awaits, stable_serves_all }
-    }
-
-    fn stable_serves_all(&self, stable: &Side, canary: &Side, observation: &Observation) -> bool {
-        let wish = self.wish;
-        let weights = || observation.rules.iter().filter_map(|rule| self.split.ours(&rule.groups()));
-        let carries = |at: usize| weights().any(|weights| weights.get(at).is_some_and(|weight| *weight > 0));
-        let hash = wish.stable_hash();
-        (!carries(0) || stable.selects(hash)) && (!carries(1) || canary.selects(hash))
+        let old_pods_serve = split.is_none();
+        Passage { split, directions, awaits, old_pods_serve }
     }
 
     /// The canary group has weight, and its Service may have left the Pods in it for others that are not there yet. Then the
@@ -162,8 +146,7 @@ impl Gatekeeper<'_> {
             _ => lowering.is_none().then(|| self.split.clone()),
         };
         let awaits = closed.or(lowering);
-        let stable_serves_all = self.stable_serves_all(stable, canary, observation);
-        Passage { split, directions: vec![Direction::Stable], awaits, stable_serves_all }
+        Passage { split, directions: vec![Direction::Stable], awaits, old_pods_serve: false }
     }
 
     /// What a move this way waits for, if its gate is closed.
@@ -276,8 +259,15 @@ impl Passage {
     /// No gate stands in the way.
     pub(super) fn free(split: &Split) -> Self {
         let directions = vec![Direction::Further, Direction::Canary, Direction::Stable];
-        Self { split: Some(split.clone()), directions, awaits: None, stable_serves_all: false }
+        Self { split: Some(split.clone()), directions, awaits: None, old_pods_serve: false }
     }
+}
+
+/// Which of both groups have traffic, by weights that were observed.
+pub(super) fn carrying(split: &Split, observation: &Observation) -> Carrying {
+    let weights = || observation.rules.iter().filter_map(|rule| split.ours(&rule.groups()));
+    let carries = |at: usize| weights().any(|weights| weights.get(at).is_some_and(|weight| *weight > 0));
+    Carrying { stable: carries(0), canary: carries(1) }
 }
 
 /// Where the traffic of these rules is to move.

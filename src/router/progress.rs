@@ -47,13 +47,19 @@ pub(super) enum State {
     },
 }
 
-/// What a look at rules and Services says about answers.
+/// What a look at rules and Pods says about answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
-    /// When the look began.
-    pub(super) began: Instant,
     pub(super) toward: Toward,
-    pub(super) stable_serves_all: bool,
+    /// Which groups have traffic; none where old Pods may serve, whatever their Service selects by now.
+    pub(super) carrying: Option<Carrying>,
+}
+
+/// Which groups have a weight above zero on some rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carrying {
+    pub(super) stable: bool,
+    pub(super) canary: bool,
 }
 
 impl Ask {
@@ -116,14 +122,22 @@ impl Progress {
         self.found_for(ask).is_some() && matches!(self.state, State::Settled { .. }) && !ask.wish.is_promoted_next()
     }
 
-    /// What decides about the answer to `ask`, for a call that began then.
-    pub(super) fn situation(&self, ask: &Ask, began: Instant) -> Situation {
+    /// What decides about the answer to `ask`, but for Services, which only the call itself has read since it began.
+    pub(super) fn situation(&self, ask: &Ask) -> Situation {
         let mut situation = Situation::of(&ask.wish);
-        if let Some(sight) = self.sight.filter(|_| self.found_for(ask).is_some()) {
+        if let Some(sight) = self.sight_for(ask) {
             situation.toward = sight.toward;
-            situation.stable_serves_all = sight.stable_serves_all && sight.began >= began;
         }
         situation
+    }
+
+    /// Which groups have the traffic that `ask` is about, if no old Pod is among those who serve it.
+    pub(super) fn carrying(&self, ask: &Ask) -> Option<Carrying> {
+        self.sight_for(ask)?.carrying
+    }
+
+    fn sight_for(&self, ask: &Ask) -> Option<Sight> {
+        self.sight.filter(|_| self.found_for(ask).is_some())
     }
 
     /// Why `ask` is not done, if somebody has found out.

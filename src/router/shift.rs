@@ -17,7 +17,7 @@ use super::find::{self, Finder, Found, KnownTags};
 use super::hold::Calls;
 use super::locks::Locked;
 use super::means::Means;
-use super::passage::{Gatekeeper, Passage, toward};
+use super::passage::{Gatekeeper, Passage, carrying, toward};
 use super::plan::{Direction, Plan, Split, ratio};
 use super::progress::{Ask, Sight};
 use super::report::Report;
@@ -131,7 +131,6 @@ impl Shift<'_> {
     /// What the gates let through now, for rules that looked like this.
     async fn let_through(&mut self, split: &Split, observation: &Observation) -> Result<Passage, Unfinished> {
         let wish = &self.ask.wish;
-        let began = Instant::now();
         // A rule that cannot carry the wish is an error before anybody is waited for.
         let nothing_to_do = plan(split, observation)?.is_empty();
         if nothing_to_do && self.track.was_true && !wish.is_promoted_next() {
@@ -141,7 +140,7 @@ impl Shift<'_> {
         self.track.was_true &= nothing_to_do;
         // Who only looks on waits for no Pods: the built-in router does not either.
         if wish.gates.are_off() || wish.observes {
-            self.report.sight(Sight { began, toward: toward(split, observation), stable_serves_all: false });
+            self.report.sight(Sight { toward: toward(split, observation), carrying: None });
             return Ok(Passage::free(split));
         }
         let gatekeeper = Gatekeeper {
@@ -153,8 +152,8 @@ impl Shift<'_> {
             was_true: self.track.was_true,
         };
         let passage = gatekeeper.let_through(observation).await?;
-        let (toward, stable_serves_all) = (toward(split, observation), passage.stable_serves_all);
-        self.report.sight(Sight { began, toward, stable_serves_all });
+        let carrying = (!passage.old_pods_serve).then(|| carrying(split, observation));
+        self.report.sight(Sight { toward: toward(split, observation), carrying });
         Ok(passage)
     }
 

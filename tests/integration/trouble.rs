@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::host::{self, Host, Program};
 use crate::shop::{SECRET, plugin};
 
+mod anew;
 mod away;
 mod others;
 mod rights;
@@ -92,7 +93,7 @@ impl World {
         std::fs::write(folder.path().join("kubeconfig"), server.kubeconfig())?;
         let controller =
             LoadBalancerController::start(objects.clone(), lab.control_plane().clone(), LbcConfig::idle(1));
-        let host = start_host(&lab, &folder).await?;
+        let host = start_host(&lab, &folder, BUDGET).await?;
         Ok(Self { lab, objects, server, controller, host, folder })
     }
 
@@ -274,11 +275,11 @@ impl World {
     }
 }
 
-async fn start_host(lab: &Lab, folder: &TempDir) -> Result<Host> {
+async fn start_host(lab: &Lab, folder: &TempDir, budget: &str) -> Result<Host> {
     let kubeconfig = folder.path().join("kubeconfig");
     let args = [
         ["--kubeconfig", kubeconfig.to_str().context("a path")?],
-        ["--block-budget", BUDGET],
+        ["--block-budget", budget],
         ["--settle", "1s"],
         ["--echo-timeout", "20s"],
     ];

@@ -32,7 +32,7 @@ impl World {
     /// A new host with a new plugin, and the old one gone without a word.
     async fn restart(&mut self) -> Result<()> {
         self.host.sigkill().await?;
-        self.host = start_host(&self.lab, &self.folder).await?;
+        self.host = start_host(&self.lab, &self.folder, BUDGET).await?;
         Ok(())
     }
 }
