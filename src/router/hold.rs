@@ -105,11 +105,9 @@ impl Held<'_> {
         let mut until = began + SOONEST_ERROR.min(self.settings.block_budget);
         let mut told = None;
         loop {
-            let (decided, why) = {
-                let known = progress.borrow_and_update();
-                (answer::set_weight(known.stage(ask), known.situation(ask)), known.why(ask))
-            };
-            let why = || why.clone().unwrap_or_else(|| Arc::from(SLOW));
+            let known = progress.borrow_and_update().clone();
+            let decided = answer::set_weight(known.stage(ask), known.situation(ask));
+            let why = || known.why(ask).unwrap_or_else(|| Arc::from(SLOW));
             match decided {
                 Answer::Success => return Ok(()),
                 Answer::Failure => return Err(why()),
@@ -118,6 +116,10 @@ impl Held<'_> {
                     return Ok(());
                 }
                 Answer::BlockThenSoft | Answer::BlockThenHard => {}
+            }
+            if known.rests(ask) && self.soft_is_safe(ask, &known).await {
+                soft(ask, &why());
+                return Ok(());
             }
             if place.is_some() && told != Some(why()) {
                 told = Some(why());
@@ -138,10 +140,9 @@ impl Held<'_> {
                         }
                     }
                     // AWS cannot say now whether it still is so. That is no reason to stop a host that wishes nothing new.
-                    if progress.borrow().was_settled(ask) {
+                    if known.was_settled(ask) {
                         return Ok(());
                     }
-                    let known = progress.borrow().clone();
                     if decided == Answer::BlockThenHard && !self.soft_is_safe(ask, &known).await {
                         return Err(why());
                     }

@@ -92,8 +92,16 @@ impl Ask {
 
     /// The host recorded this very weight as verified.
     pub(super) fn is_recorded(&self) -> bool {
-        let verified = self.recorded.verified_weight.and_then(|weight| u32::try_from(weight).ok());
-        verified == Some(self.wish.division.canary)
+        self.is_weight(self.recorded.verified_weight)
+    }
+
+    /// No update is under way, and the host recorded this very weight for its one version: a success lets it do nothing new.
+    fn is_at_rest(&self) -> bool {
+        self.wish.is_promoted() && self.is_weight(self.recorded.weight)
+    }
+
+    fn is_weight(&self, recorded: Option<i32>) -> bool {
+        recorded.and_then(|weight| u32::try_from(weight).ok()) == Some(self.wish.division.canary)
     }
 }
 
@@ -134,6 +142,11 @@ impl Progress {
     /// Which groups have the traffic that `ask` is about, if no old Pod is among those who serve it.
     pub(super) fn carrying(&self, ask: &Ask) -> Option<Carrying> {
         self.sight_for(ask)?.carrying
+    }
+
+    /// Nothing is to be moved, and nothing new would be done. Nobody has to be held for that.
+    pub(super) fn rests(&self, ask: &Ask) -> bool {
+        ask.is_at_rest() && self.sight_for(ask).is_some_and(|sight| sight.toward == Toward::Nobody)
     }
 
     fn sight_for(&self, ask: &Ask) -> Option<Sight> {

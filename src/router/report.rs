@@ -58,9 +58,14 @@ impl Report {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).ask = Some(Arc::clone(ask));
     }
 
-    /// A look at rules and Services.
+    /// A look at rules and Pods.
     pub(super) fn sight(&self, sight: Sight) {
         self.progress.send_modify(|progress| progress.sight = Some(sight));
+    }
+
+    /// The rules are not as they were seen.
+    fn lose_sight(&self) {
+        self.progress.send_modify(|progress| progress.sight = None);
     }
 
     /// The wish is true.
@@ -106,6 +111,7 @@ impl Report {
 
     /// Somebody else changed the weights, and they are written again.
     pub(super) fn put_back(&self, ask: &Ask, rule: &RuleArn, shown: &str) {
+        self.lose_sight();
         let wished = &ask.wish.division;
         let message = format!("somebody else set {rule} to {shown}; the weights {wished} are written again");
         self.tell(ask, true, "WeightsPutBack", message);
@@ -113,6 +119,7 @@ impl Report {
 
     /// Somebody else changed the weights, and that is left so.
     pub(super) fn changed(&self, ask: &Ask, rule: &RuleArn, shown: &str) {
+        self.lose_sight();
         let wished = &ask.wish.division;
         let message = format!(
             "somebody else set {rule} to {shown} while no update was under way; wished is {wished}, and the next call of the \

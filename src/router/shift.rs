@@ -138,9 +138,11 @@ impl Shift<'_> {
         }
         // Whatever was true before, the rules say otherwise now.
         self.track.was_true &= nothing_to_do;
+        // Whose Pods serve is not known before the gates have looked.
+        let toward = toward(split, observation);
+        self.report.sight(Sight { toward, carrying: None });
         // Who only looks on waits for no Pods: the built-in router does not either.
         if wish.gates.are_off() || wish.observes {
-            self.report.sight(Sight { toward: toward(split, observation), carrying: None });
             return Ok(Passage::free(split));
         }
         let gatekeeper = Gatekeeper {
@@ -153,7 +155,7 @@ impl Shift<'_> {
         };
         let passage = gatekeeper.let_through(observation).await?;
         let carrying = (!passage.old_pods_serve).then(|| carrying(split, observation));
-        self.report.sight(Sight { toward: toward(split, observation), carrying });
+        self.report.sight(Sight { toward, carrying });
         Ok(passage)
     }
 

@@ -74,7 +74,9 @@ pub(super) struct Services {
 /// What the host says beside its wish, and what may change without the wish becoming another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Recorded {
-    /// The canary weight that was recorded and verified before.
+    /// The canary weight that was recorded for the same versions before.
+    pub(super) weight: Option<i32>,
+    /// The same, if it was verified too.
     pub(super) verified_weight: Option<i32>,
     /// Another version than now was stable when weights were recorded last: this one was promoted since.
     pub(super) other_version: bool,
@@ -287,15 +289,16 @@ impl Recorded {
     pub(super) fn of(rollout: &Rollout) -> Self {
         let status = &rollout.status;
         // Weights of other versions say nothing: a promotion asks for 0 as an update did before its first step.
-        let verified = status.canary.weights.as_ref().filter(|weights| {
-            weights.verified == Some(true)
-                && weights.stable.pod_template_hash == status.stable_rs
+        let same = status.canary.weights.as_ref().filter(|weights| {
+            weights.stable.pod_template_hash == status.stable_rs
                 && weights.canary.pod_template_hash == status.current_pod_hash
         });
+        let verified = same.filter(|weights| weights.verified == Some(true));
         let stable = status.canary.weights.as_ref().map(|weights| weights.stable.pod_template_hash.as_str());
         Self {
             other_version: stable.is_some_and(|stable| !stable.is_empty() && stable != status.stable_rs),
             nothing: status.canary.weights.is_none(),
+            weight: same.map(|weights| weights.canary.weight),
             verified_weight: verified.map(|weights| weights.canary.weight),
             // gob loses a pointer to zero, so an absent number counts as zero only while there are no pods.
             no_pods: rollout.spec.replicas.unwrap_or(0) == 0 && status.replicas == 0,

@@ -107,6 +107,25 @@ async fn at_rest_twenty_rules_cost_one_look_in_thirty_seconds_and_no_call_waits(
     }
 }
 
+/// A controller that starts anew has ten workers for all of them, and others may be in the middle of an update.
+#[tokio::test(start_paused = true)]
+async fn at_rest_nobody_is_held_while_weights_settle_that_were_never_verified() {
+    let mut crowd = Crowd::before(Town::of(ROLLOUTS, 1, |_| At::Installed), 1);
+    for number in 0..ROLLOUTS {
+        crowd.reconcile(number, 0, 0..30_000, true);
+    }
+    seconds(120).await;
+    let called = crowd.called();
+    for number in 0..ROLLOUTS {
+        let answers: Vec<_> = called.iter().filter(|call| call.number == number).map(|call| &call.answer).collect();
+        let (last, before) = answers.split_last().unwrap();
+        assert!(before.iter().all(|answer| **answer == Ok(Verification::NotVerified)), "{number}: {answers:?}");
+        assert_eq!((*last, before.is_empty()), (&Ok(Verification::Verified), false), "{number}: {answers:?}");
+    }
+    let held: Vec<_> = called.iter().filter(|call| call.took >= SOONEST_ERROR).collect();
+    assert!(held.is_empty(), "{held:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_aws_is_away_nobody_at_rest_notices_and_nobody_in_mid_shift_is_let_through() {
     // Fully promoted; in the pause of a step; to go on while AWS is away.

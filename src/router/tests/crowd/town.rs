@@ -20,6 +20,8 @@ const PODS: u8 = 10;
 pub(super) enum At {
     /// Fully promoted, weight 0.
     Rest,
+    /// The same, but the host did not record that the weight was verified.
+    Installed,
     /// In mid-update at weight 20, confirmed and recorded, with dynamicStableScale.
     Step,
     /// A new version has its Pods, and no weight yet.
@@ -38,7 +40,7 @@ impl Town {
     pub(super) fn of(count: usize, seed: u64, place: impl Fn(usize) -> At) -> Self {
         let rules = (0..count).map(|number| {
             let canary = match place(number) {
-                At::Rest | At::Begin => 0,
+                At::Rest | At::Installed | At::Begin => 0,
                 At::Step | At::Abort => 20,
             };
             let held = |group: TargetGroupArn, weight| WeightedGroup { group, weight };
@@ -52,6 +54,15 @@ impl Town {
 
     pub(super) fn rollout_now(&self, number: usize) -> Rollout {
         self.rollouts[number].borrow().clone()
+    }
+
+    /// The version behind a Service.
+    fn selector(&self, service: &str) -> BTreeMap<String, String> {
+        let (web, role) = service.rsplit_once('-').unwrap();
+        let number: usize = web.trim_start_matches("web-").parse().unwrap();
+        let status = self.rollout_now(number).status;
+        let hash = if role == "stable" { status.stable_rs } else { status.current_pod_hash };
+        [("rollouts-pod-template-hash".to_owned(), hash)].into()
     }
 
     /// The Rollouts whose rules were written, in that order.
@@ -104,7 +115,7 @@ fn number_of(rule: &RuleArn) -> usize {
 
 fn rollout(number: usize, at: At) -> Rollout {
     let (stable_hash, weight, recorded, abort, dynamic) = match at {
-        At::Rest => ("new", 0, "new", false, true),
+        At::Rest | At::Installed => ("new", 0, "new", false, true),
         At::Step => ("old", 20, "new", false, true),
         // What is recorded is about the version before.
         At::Begin => ("old", 0, "old", false, false),
@@ -126,7 +137,7 @@ fn rollout(number: usize, at: At) -> Rollout {
             "canary": {"weights": {
                 "canary": {"weight": weight, "podTemplateHash": recorded},
                 "stable": {"weight": 100 - weight, "podTemplateHash": stable_hash},
-                "verified": true,
+                "verified": !matches!(at, At::Installed),
             }},
         },
     }))
@@ -137,11 +148,7 @@ fn rollout(number: usize, at: At) -> Rollout {
 impl Cluster for Town {
     /// The targets are instances, so it does not matter which addresses the Pods have.
     async fn backends(&self, _: &str, service: &str) -> Result<Backends, cluster::Error> {
-        let (web, role) = service.rsplit_once('-').unwrap();
-        let number: usize = web.trim_start_matches("web-").parse().unwrap();
-        let status = self.rollout_now(number).status;
-        let hash = if role == "stable" { status.stable_rs } else { status.current_pod_hash };
-        let labels: BTreeMap<String, String> = [("rollouts-pod-template-hash".to_owned(), hash)].into();
+        let labels = self.selector(service);
         let pod = |of: u8| Pod {
             name: format!("{service}-{of}"),
             labels: labels.clone(),
@@ -181,8 +188,8 @@ impl Cluster for Town {
         panic!("nobody else writes here, so there is no {ingress}")
     }
 
-    async fn service(&self, _: &str, _: &str) -> Result<Service, cluster::Error> {
-        panic!("the target groups are named")
+    async fn service(&self, _: &str, service: &str) -> Result<Service, cluster::Error> {
+        Ok(Service { selector: self.selector(service), ports: Vec::new() })
     }
 
     async fn bindings(&self, _: Option<&str>) -> Result<Vec<Binding>, cluster::Error> {
