@@ -146,8 +146,12 @@ impl cluster::Cluster for Cluster {
         Ok(changed)
     }
 
-    async fn service(&self, _: &str, _: &str) -> Result<Service, Error> {
-        unreachable!("the target groups are named")
+    async fn service(&self, _: &str, wanted: &str) -> Result<Service, Error> {
+        let selected = |objects: &mut Objects| {
+            let selector = [(POD_HASH.to_owned(), objects.services.get(wanted)?.selects.clone())].into();
+            Some(Service { selector, ports: Vec::new() })
+        };
+        self.request("get", wanted, selected).await
     }
 
     async fn bindings(&self, _: Option<&str>) -> Result<Vec<Binding>, Error> {
