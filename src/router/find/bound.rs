@@ -124,3 +124,13 @@ fn read(binding: &Binding) -> Result<Bound, FindError> {
     let group = binding.group.parse().map_err(|error| FindError::BadGroup { binding: name(), error })?;
     Ok(Bound { group, port: binding.port.0.clone(), maker: binding.maker })
 }
+
+#[cfg(test)]
+impl Candidates {
+    /// The same of this maker, with one further Service that has one group.
+    pub(super) fn with_further(mut self, group: &TargetGroupArn, maker: Maker) -> Self {
+        self.further = vec![vec![Bound { group: group.clone(), port: String::new(), maker }]];
+        self.stable.iter_mut().chain(&mut self.canary).for_each(|bound| bound.maker = maker);
+        self
+    }
+}

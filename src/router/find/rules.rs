@@ -3,6 +3,7 @@
 use super::bound::{Bound, Candidates};
 use super::error::FindError;
 use crate::alb::{Rule, RuleArn, TargetGroupArn};
+use crate::cluster::Maker;
 use crate::router::entry::SERVICE_PORT;
 use crate::router::plan::{Groups, Split};
 
@@ -39,6 +40,9 @@ pub(super) struct Held {
 /// The rules that hold both groups. `lets_stable_go` refuses a rule whose traffic depends on the stable group alone.
 pub(super) fn holding_both(rules: &[Rule], candidates: &Candidates, lets_stable_go: bool) -> Result<Held, RulesError> {
     let mut held = Held { rules: Vec::new(), groups: Vec::new() };
+    // A further group that no rule holds yet is ours to add, where nobody else does: a load balancer controller makes one for
+    // each load balancer, and the only one so far may be another's.
+    let ours_to_add = |all| if candidates.are_made_by(Maker::Ingress) { None } else { only(all) };
     for rule in rules {
         let stable = one_of(&candidates.stable, rule)?;
         let canary = one_of(&candidates.canary, rule)?;
@@ -46,7 +50,7 @@ pub(super) fn holding_both(rules: &[Rule], candidates: &Candidates, lets_stable_
             (Some(stable), Some(canary)) => {
                 held.rules.push(rule.arn().clone());
                 let further =
-                    candidates.further.iter().map(|all| one_of(all, rule).map(|one| one.or_else(|| only(all))));
+                    candidates.further.iter().map(|all| one_of(all, rule).map(|one| one.or_else(|| ours_to_add(all))));
                 let further =
                     further.collect::<Result<Vec<_>, _>>()?.into_iter().map(|one| one.map(|one| one.group.clone()));
                 let groups =
@@ -155,5 +159,15 @@ mod tests {
         assert_eq!(holding_both(&rules, &both(), false).unwrap().rules.len(), 1);
         let unused = [rules[0].clone(), rule("2", &[("stable", 0), ("other", 1)])];
         assert_eq!(holding_both(&unused, &both(), true).unwrap().rules.len(), 1);
+    }
+
+    #[test]
+    fn a_further_group_that_no_rule_holds_is_ours_to_add_where_nobody_else_does() {
+        let rules = [rule("1", &[("stable", 1), ("canary", 0)])];
+        for (maker, expected) in [(Maker::Somebody, Some(group("further"))), (Maker::Ingress, None)] {
+            let candidates = both().with_further(&group("further"), maker);
+            let found = holding_both(&rules, &candidates, false).unwrap();
+            assert_eq!(found.groups[0].further, [expected], "{maker:?}");
+        }
     }
 }
