@@ -217,8 +217,8 @@ fn same_port(stable: &Service, port: &ServicePort, other: &Service) -> Option<Se
     Some(ServicePort(found.number.to_string()))
 }
 
-/// The action forwards to the Service of its own name and to nothing else, as if it were not there. The built-in router leaves it
-/// so when it manages it no more (`ingress/alb.go` of Argo Rollouts).
+/// The action forwards to the Service of its own name and to nothing else, as if it were not there. One of stable's or the
+/// canary's name may be somebody's wish.
 fn is_reset(action: &Action, services: &Services) -> bool {
     let forwards = action.forwards.as_deref().unwrap_or_default();
     matches!(forwards, [only] if only.service == action.name) && !services.names().contains(&action.name.as_str())

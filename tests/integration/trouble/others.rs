@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-/// What an action is reset to by the built-in router, when it manages it no more.
+/// An action that forwards to one Service alone.
 fn reset(service: &str) -> String {
     format!(
         r#"{{"type":"forward","forwardConfig":{{"targetGroups":[{{"serviceName":"{service}","servicePort":"80","weight":100}}]}}}}"#
@@ -51,7 +51,7 @@ async fn an_action_that_was_wiped_is_announced_again_and_told_once() -> Result<(
     let cases = [
         ("the author's text is applied again", Some(action(100, 0)), true),
         ("the author's text is applied again, and nothing may be told", Some(action(100, 0)), false),
-        ("the built-in router resets the action", Some(reset("web")), true),
+        ("the action is reset to the root Service", Some(reset("web")), true),
         ("the annotation is taken away", None, true),
     ];
     let tried = cases.map(|(what, text, may_tell)| async move {
