@@ -125,6 +125,16 @@ impl Managed {
         known.made.push(route.clone());
     }
 
+    /// These are there, whoever made them.
+    fn found(&self, routes: &[Route]) {
+        let mut known = self.known();
+        for route in routes {
+            if known.made.iter().all(|made| made.name != route.name) {
+                known.made.push(route.clone());
+            }
+        }
+    }
+
     /// Nobody wishes these any more. What is known to be gone costs nothing.
     pub(super) fn unwish(&self, names: Vec<String>) {
         let mut known = self.known();

@@ -82,22 +82,37 @@ impl Shift<'_> {
     /// One pass: find, gate, read, plan, write, confirm, settle. Answers when the observation that showed the wish began.
     pub(super) async fn pass(&mut self) -> Result<Instant, Unfinished> {
         let found = self.find().await?;
-        self.clear_routes(&found).await?;
-        self.let_in(&found).await?;
-        let (passage, looked) = self.pass_gates(&found).await?;
-        let (seen, moved) = match &passage.split {
-            Some(split) if self.planned(&found, split, &looked)?.is_empty() => {
-                self.announce_late(&found, split, &looked).await?;
+        let (seen, moved) = if self.ask.wish.urgency() == Urgency::First {
+            // A version that was given up does not keep its traffic because a route of it cannot be removed now.
+            let divided = self.divide(&found).await;
+            let cleared = self.clear_routes(&found).await;
+            let divided = divided?;
+            cleared?;
+            divided
+        } else {
+            self.clear_routes(&found).await?;
+            self.divide(&found).await?
+        };
+        self.settle(&found, seen, moved).await
+    }
+
+    /// Gate, plan, write, confirm. Answers as [`Shift::bring_to`] does.
+    async fn divide(&mut self, found: &Found) -> Result<(Observation, Option<Direction>), Unfinished> {
+        self.let_in(found).await?;
+        let (passage, looked) = self.pass_gates(found).await?;
+        let brought = match &passage.split {
+            Some(split) if self.planned(found, split, &looked)?.is_empty() => {
+                self.announce_late(found, split, &looked).await?;
                 (looked, None)
             }
-            Some(split) => self.bring_to(&found, split, &passage, &looked).await?,
+            Some(split) => self.bring_to(found, split, &passage, &looked).await?,
             None => return Err(passage.awaits.map_or_else(|| Cause::Changing.into(), Unfinished::from)),
         };
         if let Some(awaits) = passage.awaits {
             self.track.shown = None;
             return Err(awaits.into());
         }
-        self.settle(&found, seen, moved).await
+        Ok(brought)
     }
 
     /// Looks once, and changes nothing. The time of the observation, if every rule shows the wish and has settled.

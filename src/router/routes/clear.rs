@@ -4,8 +4,8 @@ use tracing::info;
 
 use super::make::Maker;
 use super::{Route, own};
-use crate::alb::{Rule, Urgency, WeightedGroup};
-use crate::cluster::ErrorKind;
+use crate::alb::{HeaderCondition, Rule, Urgency, WeightedGroup};
+use crate::cluster::{self, Action, ErrorKind};
 use crate::router::find::Found;
 use crate::router::unfinished::Cause;
 
@@ -21,8 +21,7 @@ impl Maker<'_> {
             return Ok(());
         }
         if found.is_followed() {
-            routes.extend(self.written(found, &names).await?);
-            self.untell(found, &names).await?;
+            routes.extend(self.untell(found, &names).await?);
         }
         let leading = self.leading(found, &names, &routes).await?;
         for (rule, stable) in &leading {
@@ -42,38 +41,36 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// Routes of these names that are written in an Ingress; an earlier process may have written them.
-    async fn written(&self, found: &Found, names: &[String]) -> Result<Vec<Route>, Cause> {
-        let wish = self.finder.wish;
-        let here = self.finder.means.cluster.ingresses(&wish.services.namespace, &wish.narrowing.prefix).await?;
-        let actions =
-            here.into_iter().filter(|ingress| found.ingresses.contains(&ingress.name)).flat_map(|one| one.actions);
-        let routes = actions.filter(|action| names.contains(&action.name) && !action.headers.is_empty());
-        let condition = |header: crate::cluster::HeaderCondition| crate::alb::HeaderCondition {
-            header: header.header,
-            values: header.values,
-            regex_values: header.regex_values,
-        };
-        let route = |action: crate::cluster::Action| Route {
-            name: action.name,
-            headers: action.headers.into_iter().map(condition).collect(),
-            all: names.to_vec(),
-        };
-        Ok(routes.map(route).collect())
-    }
-
-    async fn untell(&self, found: &Found, names: &[String]) -> Result<(), Cause> {
-        let wish = self.finder.wish;
+    /// Takes the routes out of the Ingresses. Answers with those that were written there: an earlier process may have written
+    /// them, and this one must know them again.
+    async fn untell(&self, found: &Found, names: &[String]) -> Result<Vec<Route>, Cause> {
+        let (cluster, wish) = (&self.finder.means.cluster, self.finder.wish);
+        let (namespace, prefix) = (&wish.services.namespace, &wish.narrowing.prefix);
+        let here = cluster.ingresses(namespace, prefix).await?;
+        let mut written = Vec::new();
         for ingress in &found.ingresses {
-            let cluster = &self.finder.means.cluster;
-            match cluster.remove_routes(&wish.services.namespace, ingress, &wish.narrowing.prefix, names).await {
+            let actions = here.iter().filter(|one| one.name == *ingress).flat_map(|one| &one.actions);
+            let routes = actions.filter(|action| names.contains(&action.name) && !action.headers.is_empty());
+            // Another Rollout's route may have the same name in an Ingress of both.
+            let (ours, others): (Vec<_>, Vec<_>) = routes.partition(|action| self.leads_here(action));
+            let names: Vec<String> =
+                names.iter().filter(|name| others.iter().all(|action| action.name != **name)).cloned().collect();
+            written.extend(ours.into_iter().map(|action| route(action, &names)));
+            self.managed.found(&written);
+            match cluster.remove_routes(namespace, ingress, prefix, &names).await {
                 Ok(()) => {}
                 // Gone with all its routes.
                 Err(error) if error.kind() == ErrorKind::Missing => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(written)
+    }
+
+    /// It names no Service but the Rollout's own.
+    fn leads_here(&self, action: &Action) -> bool {
+        let ours = self.finder.wish.services.names();
+        action.forwards.iter().flatten().all(|forward| ours.contains(&forward.service.as_str()))
     }
 
     /// The rules of these routes that lead to the canary, each with the stable group that takes over; none where the rule is
@@ -105,4 +102,15 @@ impl Maker<'_> {
         info!(rollout = self.rollout, rule = %rule.arn(), "a rule of a header route leads to stable now");
         Ok(())
     }
+}
+
+/// A route as an Ingress has it.
+fn route(action: &Action, all: &[String]) -> Route {
+    let condition = |header: &cluster::HeaderCondition| HeaderCondition {
+        header: header.header.clone(),
+        values: header.values.clone(),
+        regex_values: header.regex_values.clone(),
+    };
+    let headers = action.headers.iter().map(condition).collect();
+    Route { name: action.name.clone(), headers, all: all.to_vec() }
 }

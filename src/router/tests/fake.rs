@@ -215,6 +215,20 @@ impl Fake {
         state.ingresses.push(Ingress { name: ingress.to_owned(), actions });
     }
 
+    /// A managed route is written in the Ingress, and leads to this Service.
+    pub(super) fn write_route(&self, ingress: &str, name: &str, service: &str, header: &str) {
+        let forward = Forward { service: service.to_owned(), port: ServicePort("80".to_owned()), weight: None };
+        let condition = cluster::HeaderCondition {
+            header: header.to_owned(),
+            values: vec!["1".to_owned()],
+            regex_values: Vec::new(),
+        };
+        let mut state = self.state();
+        let found = state.ingresses.iter_mut().find(|known| known.name == ingress).unwrap();
+        let (name, forwards) = (name.to_owned(), Some(vec![forward]));
+        found.actions.push(Action { name, forwards, headers: vec![condition] });
+    }
+
     /// Somebody makes a rule of this priority that looks at a header.
     pub(super) fn set_route(&self, rule: &str, priority: u32, headers: &[HeaderCondition], weights: Weights<'_>) {
         self.set(rule, weights);
@@ -489,8 +503,9 @@ impl Cluster for Fake {
     }
 
     async fn remove_routes(&self, _: &str, ingress: &str, _: &str, names: &[String]) -> Result<(), cluster::Error> {
+        let call = format!("remove routes {}", names.join(", "));
+        self.begin(&call).await.map_err(|_| cluster::Error::fake(cluster::ErrorKind::Transient, ingress))?;
         let mut state = self.state();
-        state.calls.push(format!("remove routes {}", names.join(", ")));
         let found = state.ingresses.iter_mut().find(|known| known.name == ingress).unwrap();
         found.actions.retain(|action| !names.contains(&action.name));
         Ok(())

@@ -91,6 +91,60 @@ async fn beside_a_load_balancer_controller_a_route_goes_through_the_ingress() {
     assert!(!fake.calls().iter().any(|call| call.starts_with("remove route-") || call.starts_with("add route-")));
 }
 
+/// Half of the traffic is the canary's, and an earlier process has made a route through the Ingress.
+fn in_the_middle() -> (Arc<Fake>, Rollout) {
+    let (fake, rollout) = managing(Maker::Ingress);
+    fake.set("http", &[("stable", 50), ("canary", 50)]);
+    fake.set_route("a", 9, &beta(), &[("canary", 1)]);
+    fake.write_route("web", "beta", "web-canary", "x-beta");
+    (fake, rollout)
+}
+
+/// The load balancer controller's own webhook refuses every patch while the controller is down.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_given_up_loses_its_traffic_though_its_route_cannot_be_removed() {
+    let (fake, mut rollout) = in_the_middle();
+    let router = router(&fake);
+    rollout.status.abort = true;
+    fake.fail_always("remove routes beta, staff", Fault::Transient);
+    router.remove_managed_routes(&rollout);
+    error_of(&router, &rollout, 0).await;
+    assert_eq!((fake.weights("http")[1], fake.weights("a")), (0, vec![1]));
+    assert!(fake.shares().iter().any(|(rule, stable, canary)| (*rule, *stable, *canary) == ("a", 0, 1)));
+    fake.heal();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(fake.shares().iter().any(|(rule, stable, canary)| (*rule, *stable, *canary) == ("a", 1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_process_knows_a_route_again_that_leads_to_stable_until_it_is_deleted() {
+    let (fake, mut rollout) = in_the_middle();
+    let router = router(&fake);
+    rollout.status.abort = true;
+    fake.rollout.send_replace(Some(rollout.clone()));
+    router.remove_managed_routes(&rollout);
+    for (weight, shown) in [(25, [75, 25]), (0, [100, 0])] {
+        let (answer, ()) = tokio::join!(router.set_weight(&rollout, weight, &[]), async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            fake.set("http", &[("stable", shown[0]), ("canary", shown[1])]);
+        });
+        answer.unwrap();
+    }
+    assert_eq!(fake.shares(), [("a", 1, 0), ("http", 100, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_rollouts_route_of_the_same_name_in_a_shared_ingress_stays() {
+    let (fake, rollout) = managing(Maker::Ingress);
+    fake.write_route("web", "beta", "shop-canary", "x-beta");
+    let router = router(&fake);
+    router.remove_managed_routes(&rollout);
+    // The controller follows nobody here.
+    error_of(&router, &rollout, 0).await;
+    let asked: Vec<String> = fake.calls().into_iter().filter(|call| call.starts_with("remove routes")).collect();
+    assert_eq!(asked, ["remove routes staff"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_route_that_does_not_come_is_an_error_that_says_what_is_waited_for() {
     let (fake, rollout) = managing(Maker::Ingress);
